@@ -1,0 +1,95 @@
+# Two commands do all set-up: `make demo` and `make test`. `make help` lists the rest.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+.DEFAULT_GOAL := help
+
+# Nothing here talks to anything but the package registries, at install time, and the loopback.
+export SAM_CLI_TELEMETRY := 0
+export AWS_EC2_METADATA_DISABLED := true
+export PYTHONNOUSERSITE := 1
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+PY := .venv/bin/python
+# The first Python of 3.11 or later; PYTHON=… chooses another.
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+PIP_INSTALL := -m pip install --quiet --no-deps --disable-pip-version-check --require-hashes
+
+.PHONY: help demo test check up down format docs lock clean pytest
+
+help: ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
+
+demo: .venv/.stack ## the whole pipeline before your eyes: real orders through a local stack, then cleaned up
+	@$(PY) -m tools.demo
+
+test: check ## every check and every test
+	@$(PY) -m pytest $(PYTEST)
+
+up: .venv/.stack ## start the local stack in the background and deploy template.yaml to it
+	@$(PY) -m tools.local_stack up
+
+down: ## end the local stack
+	@if [ -x $(PY) ]; then $(PY) -m tools.local_stack down; else echo "no local stack: nothing is installed"; fi
+
+check: .venv/.stack .venv/.sam ## formatting, lint, types, the direction of imports, the template
+	@$(PY) -m ruff format --check --quiet . || { echo "make format puts this right"; exit 1; }
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m mypy
+	@$(PY) -m importlinter.cli lint --no-cache
+	@$(PY) -m tools.template_check
+
+format: .venv/.dev ## bring the code into shape
+	@$(PY) -m ruff format --quiet . && $(PY) -m ruff check --quiet --fix .
+
+docs: .venv/.dev ## write the generated docs anew: docs/states.md, docs/order.schema.json
+	@$(PY) -m tools.generated_docs
+
+# The index options keep the addresses of whoever compiles out of the lock files.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+	--no-emit-index-url --no-strip-extras --generate-hashes
+lock: ## compile the lock files from requirements/*.in and src/requirements.in (needs uv)
+	$(LOCK) src/requirements.in -o src/requirements.txt
+	$(LOCK) requirements/dev.in -c src/requirements.txt -o requirements/dev.txt
+	$(LOCK) requirements/ministack.in -o requirements/ministack.txt
+	$(LOCK) requirements/sam.in -o requirements/sam.txt
+
+clean: down ## remove what was installed and written here
+	rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache .hypothesis .aws-sam
+
+# ── environments: one for people, and one for each set of pins that cannot live beside it ────────────
+
+.venv/bin/python:
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or later is needed, and none is on the PATH (PYTHON=… names one)" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+.venv/.dev: requirements/dev.txt pyproject.toml | .venv/bin/python
+	@echo "installing the development environment (.venv) …"
+	@$(PY) $(PIP_INSTALL) -r requirements/dev.txt
+	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --disable-pip-version-check --editable .
+	@touch $@
+
+# Exactly what ships to Lambda: the local stack's workers run in it, so what the manifest lacks fails here too.
+.venv/.functions: src/requirements.txt | .venv/bin/python
+	@echo "installing what ships to Lambda (.venv/functions) …"
+	@$(PY) -m venv --clear .venv/functions
+	@.venv/functions/bin/python $(PIP_INSTALL) -r src/requirements.txt
+	@touch $@
+
+# MiniStack pins a botocore older than the durable SDK allows.
+.venv/.ministack: requirements/ministack.txt | .venv/bin/python
+	@echo "installing MiniStack (.venv/ministack) …"
+	@$(PY) -m venv --clear .venv/ministack
+	@.venv/ministack/bin/python $(PIP_INSTALL) -r requirements/ministack.txt
+	@touch $@
+
+# The SAM CLI pins boto3.
+.venv/.sam: requirements/sam.txt | .venv/bin/python
+	@echo "installing the SAM CLI (.venv/sam) …"
+	@$(PY) -m venv --clear .venv/sam
+	@.venv/sam/bin/python $(PIP_INSTALL) -r requirements/sam.txt
+	@touch $@
+
+.venv/.stack: .venv/.dev .venv/.functions .venv/.ministack
+	@touch $@

@@ -1,0 +1,57 @@
+"""The enricher Lambda: a plain function that answers what is known of an order.
+
+It knows nothing of the workflow. A bad order is answered with `statusCode` 400 (asking again cannot help), while
+what may pass, such as a throttled table, is raised, so that the caller tries again.
+"""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from enricher.profiles import Customers
+from enricher.totals import totals
+from shared.clients import client_config
+from shared.clock import utc_now
+from shared.enrichment import EnrichedData, Enrichment
+from shared.errors import InvalidOrder
+from shared.logs import logger
+from shared.order import order_from
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+# Two tries with their connects end before the function's own timeout (8 s).
+TABLE_TIMEOUT_S = 2
+TABLE_TRIES = 2
+
+_customers = Customers(
+    boto3.client("dynamodb", config=client_config(TABLE_TIMEOUT_S, TABLE_TRIES)), os.environ["CUSTOMERS_TABLE"]
+)
+_logger = logger("enricher")
+
+
+@_logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
+    """Answer one order's enrichment, in the shape of `shared.enrichment.Enrichment`."""
+    try:
+        order = order_from(event)
+    except InvalidOrder as error:
+        _logger.warning("order refused", reason=str(error))
+        return {
+            "statusCode": 400,
+            "orderId": event.get("orderId") if isinstance(event, dict) else None,
+            "error": str(error),
+        }
+    customer = _customers.of(order)
+    _logger.info("order enriched", orderId=order.order_id, profile=customer.profile.kind)
+    return Enrichment(
+        status_code=200,
+        order_id=order.order_id,
+        enriched_data=EnrichedData(
+            customer_id=customer.customer_id,
+            timestamp=utc_now(),
+            profile=customer.profile,
+            totals=totals(order),
+        ),
+    ).model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -1,0 +1,38 @@
+"""The ingest Lambda: from the orders queue to executions. Wires the intake to its clients."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from aws_lambda_powertools.utilities.batch import process_partial_response
+
+from ingest.batch import MAX_THREADS, ParallelBatchProcessor
+from ingest.intake import Intake
+from ingest.rejects import RejectedOrders
+from shared.clients import client_config
+from shared.executions import OrderExecutions
+from shared.logs import logger
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+# A start that hangs ends, tries and all, before the function does (30 s), so its neighbours are not given back.
+READ_TIMEOUT_S = 5
+TRIES = 3
+DEADLINE_RESERVE_S = 2
+
+_config = client_config(READ_TIMEOUT_S, TRIES, MAX_THREADS)
+_logger = logger("ingest")
+_intake = Intake(
+    OrderExecutions(boto3.client("lambda", config=_config), os.environ["ORCHESTRATOR_ARN"], os.environ["STACK_ID"]),
+    RejectedOrders(boto3.client("sqs", config=_config), os.environ["REJECTED_ORDERS_QUEUE_URL"]),
+    _logger,
+)
+
+
+@_logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: "LambdaContext") -> "PartialItemFailureResponse":
+    """Take in a batch; answer the ids to give back."""
+    processor = ParallelBatchProcessor(_logger, DEADLINE_RESERVE_S)
+    return process_partial_response(event, _intake.take, processor, context)

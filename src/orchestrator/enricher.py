@@ -1,0 +1,75 @@
+"""Calls the enricher Lambda and takes nothing on trust from its answer."""
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import ValidationError
+
+from shared.enrichment import Enrichment
+from shared.errors import EnricherUnavailable, EnrichmentRejected
+from shared.order import Order
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+
+MAX_ANSWER_BYTES: Final = 64 * 1024
+"""An answer is kept in the ledger and in the step's checkpoint: with the largest order, far below their limits."""
+
+
+class Enricher:
+    """The enricher function, by its ARN. A call is tried once: retrying is the step's policy."""
+
+    def __init__(self, client: "LambdaClient", function_arn: str) -> None:
+        self._client = client
+        self._function_arn = function_arn
+
+    def enrich(self, order: Order, calls: int) -> Enrichment:
+        """The enricher's answer for the order. `calls` is how often this attempt of the order asks, this call included.
+
+        Raises `EnricherUnavailable` for what may pass (throttling, 5xx, a time-out, a function that raised or died)
+        and `EnrichmentRejected` for an answer that asking again does not change.
+        """
+        try:
+            response = self._client.invoke(FunctionName=self._function_arn, Payload=order.canonical_bytes())
+            answer = response["Payload"].read(MAX_ANSWER_BYTES + 1)
+        except ClientError as error:
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status == 429 or status >= 500:
+                raise EnricherUnavailable(f"Lambda: {error.response['Error']['Code']}", calls) from error
+            raise EnrichmentRejected(f"Lambda refused the call: {error}") from error
+        except BotoCoreError as error:
+            raise EnricherUnavailable(f"no answer from the enricher: {error}", calls) from error
+        if "FunctionError" in response:
+            raise EnricherUnavailable(f"the enricher failed: {_error_type(answer)}", calls)
+        return _accepted(answer, order, calls)
+
+
+def _accepted(answer: bytes, order: Order, calls: int) -> Enrichment:
+    if len(answer) > MAX_ANSWER_BYTES:
+        raise EnrichmentRejected(f"the enricher's answer is larger than {MAX_ANSWER_BYTES} bytes")
+    try:
+        data = json.loads(answer)
+    except ValueError:
+        raise EnrichmentRejected("the enricher's answer is not JSON") from None
+    status = data.get("statusCode") if isinstance(data, dict) else None
+    if isinstance(status, int) and (status == 429 or status >= 500):
+        raise EnricherUnavailable(f"the enricher answered statusCode {status}", calls)
+    if isinstance(status, int) and status != 200:
+        raise EnrichmentRejected(f"the enricher answered statusCode {status}")
+    try:
+        enrichment = Enrichment.model_validate(data)
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, problem["loc"])) or "the whole" for problem in error.errors())
+        raise EnrichmentRejected(f"the enricher's answer is not an enrichment: {fields}") from None
+    if enrichment.order_id != order.order_id:
+        raise EnrichmentRejected("the enricher answered for another order")
+    return enrichment
+
+
+def _error_type(answer: bytes) -> str:
+    """The error's type alone: its message may repeat what the enricher was given."""
+    try:
+        return str(json.loads(answer)["errorType"])[:128]
+    except (ValueError, KeyError, TypeError):
+        return "an error without a type"

@@ -1,0 +1,59 @@
+"""Retry policies, by name, and the steps that use them.
+
+Every step names its policy: left out, the SDK tries six times on any error at all, bad input included. A policy sees
+the error, so inside one step the enricher gets its three attempts and the ledger as long as an outage may last.
+Each retry is one metered operation.
+"""
+
+from collections.abc import Callable
+
+from aws_durable_execution_sdk_python.config import Duration, JitterStrategy, StepConfig
+from aws_durable_execution_sdk_python.retries import RetryDecision, RetryStrategyConfig, create_retry_strategy
+
+from shared.errors import EnricherUnavailable, LedgerUnavailable
+
+RetryPolicy = Callable[[Exception, int], RetryDecision]
+"""Given the error and how many attempts the step has made, whether to try again and when."""
+
+ENRICHER: RetryPolicy = create_retry_strategy(
+    RetryStrategyConfig(
+        max_attempts=3,
+        initial_delay=Duration.from_seconds(1),
+        backoff_rate=2.0,
+        jitter_strategy=JitterStrategy.NONE,
+    )
+)
+"""Three calls of the enricher: at once, after 1 s, after 2 s more."""
+
+LEDGER: RetryPolicy = create_retry_strategy(
+    RetryStrategyConfig(
+        max_attempts=16,
+        initial_delay=Duration.from_seconds(1),
+        max_delay=Duration.from_minutes(1),
+        backoff_rate=2.0,
+        jitter_strategy=JitterStrategy.HALF,
+    )
+)
+"""An outage of the ledger of five to ten minutes: 1, 2, 4 … 60 s apart, each between half and the whole of it."""
+
+
+def enriching(error: Exception, attempts_made: int) -> RetryDecision:
+    """The enrich step's policy: transient errors only, each by its own count."""
+    match error:
+        case EnricherUnavailable():
+            # Failures of the ledger in the same step do not use up the enricher's attempts.
+            return ENRICHER(error, min(attempts_made, error.calls))
+        case LedgerUnavailable():
+            return LEDGER(error, attempts_made)
+        case _:
+            return RetryDecision.no_retry()
+
+
+def recording(error: Exception, attempts_made: int) -> RetryDecision:
+    """The policy of a step that only writes to the ledger."""
+    return LEDGER(error, attempts_made) if isinstance(error, LedgerUnavailable) else RetryDecision.no_retry()
+
+
+ENRICH = StepConfig(retry_strategy=enriching)
+FINALIZE = StepConfig(retry_strategy=recording)
+RECORD_FAILURE = StepConfig(retry_strategy=recording)

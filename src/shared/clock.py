@@ -1,0 +1,11 @@
+"""The time, as the pipeline writes it: UTC, ISO 8601, to the millisecond.
+
+For people to read. What happened first is never decided by it: the ledger's `version` does that.
+"""
+
+from datetime import UTC, datetime
+
+
+def utc_now() -> str:
+    """The time now, such as `2026-02-08T20:58:24.548Z`."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

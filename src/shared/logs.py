@@ -1,0 +1,8 @@
+"""One structured log line for everything: JSON, with the order id, nothing of the order's content."""
+
+from aws_lambda_powertools import Logger
+
+
+def logger(service: str) -> Logger:
+    """The function's logger. The level comes from Lambda's own log settings (`AWS_LAMBDA_LOG_LEVEL`)."""
+    return Logger(service=service, use_rfc3339=True)

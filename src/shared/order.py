@@ -1,0 +1,243 @@
+"""What an order is, how it is read, and its one canonical form.
+
+Two requests are the same order if and only if their canonical bytes are equal: ingest starts an
+execution with them, Lambda compares them under the execution's name, the ledger keeps their digest.
+So whatever is unset or empty is left out (a field that a later version adds must not turn yesterday's
+redelivery into a conflict), times are UTC, decimals have no trailing zeros, and keys are sorted.
+"""
+
+import hashlib
+import json
+import re
+from datetime import UTC, datetime
+from decimal import Context, Decimal, InvalidOperation
+from typing import Annotated, Any, Final, NoReturn
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from shared.currencies import CURRENCIES
+from shared.errors import FieldError, InvalidOrder, NotJson, OrderTooLarge
+
+MAX_CANONICAL_BYTES: Final = 64 * 1024
+"""An order's largest canonical form, far below DynamoDB's 400 KB item and Lambda's 1 MB asynchronous payload."""
+
+_MAX_INTEGER_DIGITS: Final = 12
+_MAX_FRACTION_DIGITS: Final = 6
+_MAX_NUMBER_LENGTH: Final = 64
+_MAX_PATH_LENGTH: Final = 128
+_PLAIN_DECIMAL: Final = re.compile(r"\d{1,30}(\.\d{1,30})?", re.ASCII)
+_RFC_3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+# Wide enough for any number that the bounds above admit, so normalising never rounds.
+_EXACT: Final = Context(prec=2 * _MAX_NUMBER_LENGTH)
+
+
+def _money(value: object) -> Decimal:
+    """A price: a decimal of at most 12 digits before the point and 6 after it, from a string or a JSON number."""
+    if not (
+        (isinstance(value, str) and _PLAIN_DECIMAL.fullmatch(value))
+        or (isinstance(value, Decimal | int) and not isinstance(value, bool))
+    ):
+        raise PydanticCustomError("money", "should be a decimal such as 12.50, given as a string or a number")
+    number = Decimal(value)
+    if number.is_signed() and number != 0:
+        raise PydanticCustomError("money", "should not be negative")
+    if not number.is_finite() or (number != 0 and number.adjusted() >= _MAX_INTEGER_DIGITS):
+        raise PydanticCustomError(
+            "money", "should have at most {digits} digits before the point", {"digits": _MAX_INTEGER_DIGITS}
+        )
+    normal = _EXACT.normalize(abs(number))
+    if normal.as_tuple().exponent < -_MAX_FRACTION_DIGITS:  # type: ignore[operator]  # finite: never 'n' or 'F'
+        raise PydanticCustomError(
+            "money", "should have at most {digits} digits after the point", {"digits": _MAX_FRACTION_DIGITS}
+        )
+    return normal
+
+
+def plain(number: Decimal) -> str:
+    """A decimal as JSON carries it here: a string without exponent, `0.5`, `100`."""
+    return format(number, "f")
+
+
+def _instant(value: object) -> datetime:
+    """A time with its zone, as RFC 3339 writes it, brought to UTC."""
+    if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
+        raise PydanticCustomError("instant", "should be a time with a zone such as 1997-01-01T12:00:00Z")
+    try:
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise PydanticCustomError("instant", "should be a time that exists") from None
+
+
+def _rfc_3339(value: datetime) -> str:
+    return value.isoformat().removesuffix("+00:00") + "Z"
+
+
+def _currency(value: str) -> str:
+    if value not in CURRENCIES:
+        raise PydanticCustomError("currency", "should be a currency code of ISO 4217 such as USD")
+    return value
+
+
+Money = Annotated[
+    Decimal,
+    BeforeValidator(_money),
+    PlainSerializer(plain, return_type=str),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "pattern": r"^\d+(\.\d+)?$"}, {"type": "number", "minimum": 0}],
+            "description": "An exact decimal, at most 12 digits before the point and 6 after it.",
+            "examples": ["12.50", 12.5],
+        }
+    ),
+]
+Instant = Annotated[
+    datetime,
+    BeforeValidator(_instant),
+    PlainSerializer(_rfc_3339, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["1997-01-01T12:00:00Z"]}),
+]
+Currency = Annotated[
+    str,
+    AfterValidator(_currency),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$", "examples": ["USD"]}),
+]
+OrderId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,47}$", examples=["ORDER-123"])]
+CustomerId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:|@-]{0,63}$", examples=["CUST-00004"])]
+# Printable ASCII without a space at either end.
+Sku = Annotated[str, Field(pattern=r"^[!-~]([ -~]{0,62}[!-~])?$", examples=["CD-BUNDLE"])]
+AttributeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+AttributeValue = Annotated[str, Field(max_length=256)]
+
+_MODEL: Final = ConfigDict(
+    frozen=True,
+    strict=True,
+    extra="forbid",
+    hide_input_in_errors=True,
+    alias_generator=to_camel,
+)
+
+
+class Item(BaseModel):
+    """One line of an order."""
+
+    model_config = _MODEL
+
+    sku: Sku
+    quantity: Annotated[int, Field(ge=1, le=1_000_000)]
+    unit_price: Money
+
+
+class Order(BaseModel):
+    """An order as a producer sends it. `{"orderId": "ORDER-123"}` alone is one."""
+
+    model_config = _MODEL
+
+    order_id: OrderId
+    customer_id: CustomerId | None = None
+    items: Annotated[tuple[Item, ...], Field(strict=False)] = ()
+    currency: Currency | None = None
+    placed_at: Instant | None = None
+    attributes: Annotated[dict[AttributeName, AttributeValue], Field(max_length=50)] = {}
+
+    def canonical(self) -> dict[str, Any]:
+        """The order as plain JSON data, with what is unset or empty left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+    def canonical_bytes(self) -> bytes:
+        """The order's one form as UTF-8 JSON."""
+        return json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical bytes, in hex: equal for the same order, whoever sent it."""
+        return hashlib.sha256(self.canonical_bytes()).hexdigest()
+
+
+def parse_order(text: str) -> Order:
+    """The order in a JSON text.
+
+    Raises `NotJson`, `InvalidOrder` or `OrderTooLarge`; each lists the fields and reasons, never a value.
+    """
+    return order_from(parse_json(text))
+
+
+def parse_json(text: str) -> Any:
+    """JSON data with every number exact: integers as int, all others as Decimal.
+
+    Python's own reading would turn 29.330000000000000000001 into a float and let the last of two
+    duplicate keys win in silence. Raises `NotJson`, or `InvalidOrder` for a duplicate key.
+    """
+    try:
+        return json.loads(
+            text,
+            parse_int=_exact_integer,
+            parse_float=_exact_number,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_unique_keys,
+        )
+    except json.JSONDecodeError as error:
+        raise NotJson([FieldError("", f"not JSON: {error.msg} at character {error.pos}")]) from None
+    except RecursionError:
+        raise NotJson([FieldError("", "not JSON this pipeline reads: nested too deeply")]) from None
+
+
+def order_from(data: object) -> Order:
+    """The order in parsed JSON data, as `parse_json` or the ledger gives it.
+
+    Raises `InvalidOrder` or `OrderTooLarge`.
+    """
+    try:
+        order = Order.model_validate(data)
+    except ValidationError as error:
+        raise InvalidOrder(
+            [
+                FieldError(_path(problem["loc"]), problem["msg"])
+                for problem in error.errors(include_url=False, include_context=False, include_input=False)
+            ]
+        ) from None
+    size = len(order.canonical_bytes())
+    if size > MAX_CANONICAL_BYTES:
+        reason = f"{size} bytes in canonical form, more than the {MAX_CANONICAL_BYTES} allowed"
+        raise OrderTooLarge([FieldError("", reason)])
+    return order
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    # A key is the producer's text: as long as it likes, and with any character.
+    return ".".join(map(str, location))[:_MAX_PATH_LENGTH]
+
+
+def _exact_number(text: str) -> Decimal:
+    try:
+        # Past this length no field of an order can want it; NaN fails every field, by its name.
+        return Decimal(text if len(text) <= _MAX_NUMBER_LENGTH else "NaN")
+    except InvalidOperation:
+        return Decimal("NaN")
+
+
+def _exact_integer(text: str) -> int | Decimal:
+    # Python refuses to turn thousands of digits into an int with an error that names no field.
+    return int(text) if len(text) <= _MAX_NUMBER_LENGTH else Decimal("NaN")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise NotJson([FieldError("", f"not JSON: {name} is not a JSON number")])
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise InvalidOrder([FieldError(_path((twice,)), "key given twice in one object")])
+    return members

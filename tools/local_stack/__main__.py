@@ -1,0 +1,82 @@
+"""`python -m tools.local_stack up | down`. (`serve` is what `up` starts in the background.)"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import socket
+import sys
+from pathlib import Path
+
+from tools.local_stack import pipeline, settings
+from tools.local_stack.errors import LocalStackError
+from tools.local_stack.lifecycle import LocalStack, down, up
+from tools.local_stack.settings import Settings
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one command; the exit code. A failure is one line on standard error."""
+    parser = argparse.ArgumentParser(prog="python -m tools.local_stack", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="start in the background, deploy, print the endpoint and lines to paste")
+    commands.add_parser("down", help="end the stack and all its processes")
+    serving = commands.add_parser("serve")
+    serving.add_argument("--directory", type=Path, required=True)
+    for name in ("--port", "--listener", "--ready", "--concurrency"):
+        serving.add_argument(name, type=int, required=True)
+    serving.add_argument("--owned", action="store_true")
+    given = parser.parse_args(arguments)
+    try:
+        if given.command == "serve":
+            return _serve(given)
+        return _up() if given.command == "up" else _down()
+    except LocalStackError as error:
+        print(f"local stack: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("local stack: interrupted", file=sys.stderr)
+        return 130
+
+
+def _up() -> int:
+    stack = up(settings.from_environment())
+    customers = pipeline.load_samples(stack)
+    _print(stack, customers)
+    return 0
+
+
+def _down() -> int:
+    chosen = settings.from_environment()
+    if down(chosen):
+        print(f"The local stack on port {chosen.port} has ended.")
+    else:
+        print(f"No local stack runs on port {chosen.port}.")
+    return 0
+
+
+def _serve(given: argparse.Namespace) -> int:
+    # Here, not above: `down` needs no web server, and should not wait for one to be imported.
+    from tools.local_stack.server import serve  # noqa: PLC0415
+
+    chosen = Settings(port=given.port, concurrency=given.concurrency, home=given.directory.parent)
+    return serve(chosen, socket.socket(fileno=given.listener), given.ready, owned=given.owned)
+
+
+def _print(stack: LocalStack, customers: int) -> None:
+    chosen = stack.settings
+    print(f"The local stack is up at {stack.endpoint} ({chosen.template.name} as stack {chosen.stack_name}).")
+    if customers:
+        print(f"{customers} sample customers are loaded.")
+    print("\n# use it from this shell")
+    print(f"source {shlex.quote(str(_shown(chosen.environment_file)))}")
+    for purpose, line in pipeline.commands(stack):
+        print(f"# {purpose}\n{line}")
+    print(f"\nLogs: {_shown(chosen.directory)}/*.log")
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

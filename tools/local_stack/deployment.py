@@ -1,0 +1,137 @@
+"""Deploys the template through CloudFormation, the same way for the first time and for every later one."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tools.local_stack import packaging
+from tools.local_stack.errors import LocalStackError
+from tools.local_stack.settings import CREDENTIALS, REGION, Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
+
+BUCKET = "local-stack-artifacts"
+CAPABILITIES = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
+NO_CHANGE = "No updates are to be performed"
+DEPLOY_TIMEOUT_SECONDS = 300
+POLL_SECONDS = 0.1
+
+
+def client(endpoint: str, service: str, config: Config | None = None) -> Any:
+    """A boto3 client of the stack, whatever profile, proxy or region the shell has."""
+    base = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 2}, proxies={})
+    return boto3.session.Session().client(
+        service,  # type: ignore[call-overload]
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        config=base.merge(config) if config else base,
+    )
+
+
+def deploy(settings: Settings) -> dict[str, str]:
+    """Creates or updates the stack and waits for it; its outputs.
+
+    Raises LocalStackError with the first failed resource and its reason. A failed update is rolled back by
+    CloudFormation: what was deployed before still runs.
+    """
+    try:
+        return _deploy(settings)
+    except (ClientError, BotoCoreError) as error:
+        message = f"{settings.template.name} could not be deployed: {' '.join(str(error).split())}"
+        raise LocalStackError(message) from error
+
+
+def _deploy(settings: Settings) -> dict[str, str]:
+    cloudformation: CloudFormationClient = client(settings.endpoint, "cloudformation")
+    s3 = client(settings.endpoint, "s3")
+    s3.create_bucket(Bucket=BUCKET)
+
+    def upload(content: bytes, key: str) -> str:
+        s3.put_object(Bucket=BUCKET, Key=key, Body=content)
+        return key
+
+    template = packaging.package(settings.template, BUCKET, upload)
+    # By URL: a template in the request itself may have 51,200 bytes at most.
+    upload(template.encode(), "template.yaml")
+    request: dict[str, Any] = {
+        "StackName": settings.stack_name,
+        "TemplateURL": f"{settings.endpoint}/{BUCKET}/template.yaml",
+        "Capabilities": CAPABILITIES,
+        "Parameters": [
+            {"ParameterKey": name, "ParameterValue": value} for name, value in settings.parameters.items()
+        ],
+    }
+    existing = _describe(cloudformation, settings.stack_name)
+    if existing is None:
+        cloudformation.create_stack(**request)
+    elif not _update(cloudformation, request):
+        return _outputs(existing)
+    return _outputs(_finished(cloudformation, settings))
+
+
+def _describe(cloudformation: CloudFormationClient, name: str) -> StackTypeDef | None:
+    """The stack, if there is one that can be updated; the remains of a failed creation are removed."""
+    try:
+        stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ValidationError":
+            return None
+        raise
+    if stack["StackStatus"] in {"ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED", "DELETE_COMPLETE"}:
+        cloudformation.delete_stack(StackName=name)
+        return None
+    return stack
+
+
+def _update(cloudformation: CloudFormationClient, request: dict[str, Any]) -> bool:
+    """False when the template and its parameters are what is deployed."""
+    try:
+        cloudformation.update_stack(**request)
+    except ClientError as error:
+        if NO_CHANGE in str(error):
+            return False
+        raise
+    return True
+
+
+def _finished(cloudformation: CloudFormationClient, settings: Settings) -> StackTypeDef:
+    deadline = time.monotonic() + DEPLOY_TIMEOUT_SECONDS
+    while True:
+        stack = cloudformation.describe_stacks(StackName=settings.stack_name)["Stacks"][0]
+        status = stack["StackStatus"]
+        if status in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
+            return stack
+        if not status.endswith("_IN_PROGRESS"):
+            raise LocalStackError(_failure(cloudformation, settings, status))
+        if time.monotonic() > deadline:
+            message = (
+                f"{settings.template.name} was not deployed within {DEPLOY_TIMEOUT_SECONDS} s ({status})"
+            )
+            raise LocalStackError(message)
+        time.sleep(POLL_SECONDS)
+
+
+def _failure(cloudformation: CloudFormationClient, settings: Settings, status: str) -> str:
+    """The first thing that went wrong in the latest deployment: what follows it are only its consequences."""
+    reason = status
+    for event in cloudformation.describe_stack_events(StackName=settings.stack_name)["StackEvents"]:
+        name, state = event["LogicalResourceId"], event["ResourceStatus"]
+        if state.endswith("_FAILED"):
+            reason = f"{name} ({event['ResourceType']}): {event.get('ResourceStatusReason', state)}"
+        # Newest first: this is where the latest deployment began.
+        if name == settings.stack_name and state in {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"}:
+            break
+    return f"{settings.template.name} could not be deployed: {' '.join(reason.split())}"
+
+
+def _outputs(stack: StackTypeDef) -> dict[str, str]:
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}

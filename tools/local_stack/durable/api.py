@@ -1,0 +1,247 @@
+"""The durable execution API (`/2025-12-01/...`) over the runner, as boto3 and the durable SDK call it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote
+
+from aiohttp import web
+from aws_durable_execution_sdk_python_testing.exceptions import UnknownRouteError
+from aws_durable_execution_sdk_python_testing.model import Execution as ExecutionSummary
+from aws_durable_execution_sdk_python_testing.web import handlers, routes
+from aws_durable_execution_sdk_python_testing.web.models import HTTPRequest, HTTPResponse
+from aws_durable_execution_sdk_python_testing.web.serialization import JSONSerializer
+
+from tools.local_stack.errors import ApiError, invalid_parameter, not_found
+from tools.local_stack.functions import FunctionReference
+from tools.local_stack.settings import REGION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aws_durable_execution_sdk_python_testing.execution import Execution
+    from aws_durable_execution_sdk_python_testing.stores.base import ExecutionStore
+
+    from tools.local_stack.durable.runner import DurableRunner
+
+EXECUTION_ARN = re.compile(
+    r"arn:[a-zA-Z0-9-]+:lambda:[a-zA-Z0-9-]+:\d{12}:function:[a-zA-Z0-9_-]+:(?:\$LATEST(?:\.PUBLISHED)?|[0-9]+)"
+    r"/durable-execution/[a-zA-Z0-9_-]+/[a-zA-Z0-9_-]+"
+)
+STATUSES = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "PAUSING", "PAUSED", "DELETING")
+NOT_SUPPORTED = {
+    ("POST", "pause"): "PauseDurableExecution",
+    ("POST", "resume"): "ResumeDurableExecution",
+    ("DELETE", ""): "DeleteDurableExecution",
+}
+LARGEST_PAGE = 1000
+DEFAULT_PAGE = 100
+
+Query = dict[str, list[str]]
+
+
+class DurableApi:
+    """Calls block (a checkpoint waits for its execution's lane), so they belong on a thread."""
+
+    def __init__(self, runner: DurableRunner, store: ExecutionStore) -> None:
+        self._store = store
+        self._router = routes.Router()
+        self._handlers: dict[type[routes.Route], handlers.EndpointHandler] = {
+            routes.CheckpointDurableExecutionRoute: handlers.CheckpointDurableExecutionHandler(runner),
+            routes.StopDurableExecutionRoute: handlers.StopDurableExecutionHandler(runner),
+            routes.GetDurableExecutionRoute: handlers.GetDurableExecutionHandler(runner),
+            routes.GetDurableExecutionStateRoute: handlers.GetDurableExecutionStateHandler(runner),
+            routes.GetDurableExecutionHistoryRoute: handlers.GetDurableExecutionHistoryHandler(runner),
+            routes.CallbackSuccessRoute: handlers.SendDurableExecutionCallbackSuccessHandler(runner),
+            routes.CallbackFailureRoute: handlers.SendDurableExecutionCallbackFailureHandler(runner),
+            routes.CallbackHeartbeatRoute: handlers.SendDurableExecutionCallbackHeartbeatHandler(runner),
+        }
+
+    def __call__(self, method: str, raw_path: str, body: bytes) -> web.Response:
+        """`raw_path` as it came: an ARN holds slashes, so only its encoded form separates it from the rest."""
+        path, _, query_text = raw_path.partition("?")
+        query = parse_qs(query_text)
+        try:
+            route = self._router.find_route(path, method)
+        except UnknownRouteError:
+            raise _unknown(method, path) from None
+        if isinstance(route, routes.ListDurableExecutionsByFunctionRoute):
+            return _json(self._list(route.function_name, query))
+        execution = self._execution_of(route)
+        handler = self._handlers.get(type(route))
+        if handler is None:
+            raise _unknown(method, path)
+        response = handler.handle(route, _request(route, method, query, body))
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            raise _api_error(response)
+        if execution is not None and isinstance(route, routes.GetDurableExecutionRoute):
+            _complete_details(response.body, execution, query)
+        return _json(response.body)
+
+    def _execution_of(self, route: routes.Route) -> Execution | None:
+        arn = getattr(route, "arn", None)
+        if arn is None:
+            return None
+        if not EXECUTION_ARN.fullmatch(arn):
+            message = f"Invalid durable execution ARN: {arn}"
+            raise invalid_parameter(message)
+        try:
+            return self._store.load(arn)
+        except KeyError:
+            message = f"Durable execution not found: {arn}"
+            raise not_found(message) from None
+
+    def _list(self, function: str, query: Query) -> dict[str, Any]:
+        """ListDurableExecutionsByFunction.
+
+        The runner's own knows one status, no dates as boto3 writes them and no qualifier, and sorts the other
+        way round: Lambda's default is newest first.
+        """
+        reference = FunctionReference.parse(function, _one(query, "Qualifier"))
+        wanted = _filter(reference, query)
+        oldest_first = _one(query, "ReverseOrder") == "true"
+        executions = sorted(filter(wanted, self._store.list_all()), key=_position, reverse=not oldest_first)
+        if marker := _one(query, "Marker"):
+            last = _decode_marker(marker)
+            executions = [
+                execution
+                for execution in executions
+                if (_position(execution) > last if oldest_first else _position(execution) < last)
+            ]
+        size = _page_size(query)
+        page = executions[:size]
+        answer: dict[str, Any] = {
+            "DurableExecutions": [
+                ExecutionSummary.from_execution(execution, execution.current_status().value, REGION).to_dict()
+                for execution in page
+            ]
+        }
+        if len(executions) > size:
+            answer["NextMarker"] = _encode_marker(_position(page[-1]))
+        return answer
+
+
+def _request(route: routes.Route, method: str, query: Query, body: bytes) -> HTTPRequest:
+    if isinstance(route, routes.BytesPayloadRoute):
+        return HTTPRequest.from_raw_bytes(body, method, route, {}, query)
+    try:
+        return HTTPRequest.from_bytes(body, None, method, route, {}, query)
+    except Exception as error:
+        message = f"Could not parse request body into json: {error}"
+        raise ApiError("InvalidRequestContentException", message) from error
+
+
+def _json(content: Any) -> web.Response:
+    return web.Response(body=JSONSerializer().to_bytes(content), content_type="application/json")
+
+
+def _api_error(response: HTTPResponse) -> ApiError:
+    """The runner's answer, whose `Type` is the code that Lambda sends as a header."""
+    body = response.body
+    return ApiError(
+        code=body.get("Type", "ServiceException"),
+        message=body.get("message") or body.get("Message") or "",
+        status=response.status_code,
+    )
+
+
+def _unknown(method: str, path: str) -> ApiError:
+    action = path.rpartition("/")[2] if method == "POST" else ""
+    name = NOT_SUPPORTED.get((method, action), f"{method} {unquote(path)}")
+    message = f"The local stack does not support {name}."
+    return ApiError("InvalidRequestContentException", message)
+
+
+def _complete_details(body: dict[str, Any], execution: Execution, query: Query) -> None:
+    """What Lambda's GetDurableExecution has and the runner's lacks."""
+    started = execution.start_input
+    body["DurableConfig"] = {
+        "ExecutionTimeout": started.execution_timeout_seconds,
+        "RetentionPeriodInDays": started.execution_retention_period_days,
+    }
+    start = execution.get_operation_execution_started().start_timestamp
+    if not execution.is_complete and start is not None:
+        body["ExpectedExecutionTimeoutTimestamp"] = start + timedelta(
+            seconds=started.execution_timeout_seconds
+        )
+    body["ExecutionDataIncluded"] = _one(query, "IncludeExecutionData") != "false"
+    if not body["ExecutionDataIncluded"]:
+        for field in ("InputPayload", "Result", "Error"):
+            body.pop(field, None)
+
+
+def _one(query: Query, name: str) -> str | None:
+    values = query.get(name)
+    return values[0] if values else None
+
+
+def _page_size(query: Query) -> int:
+    text = _one(query, "MaxItems") or "0"
+    if not text.isdecimal() or int(text) > LARGEST_PAGE:
+        message = f"MaxItems must be a number from 0 to {LARGEST_PAGE}; it was {text!r}."
+        raise invalid_parameter(message)
+    return int(text) or DEFAULT_PAGE
+
+
+def _filter(reference: FunctionReference, query: Query) -> Callable[[Execution], bool]:
+    name = _one(query, "DurableExecutionName")
+    statuses = query.get("Statuses", [])
+    for status in statuses:
+        if status not in STATUSES:
+            message = f"Statuses must be among {', '.join(STATUSES)}; one was {status!r}."
+            raise invalid_parameter(message)
+    after = _time(query, "StartedAfter")
+    before = _time(query, "StartedBefore")
+
+    def wanted(execution: Execution) -> bool:
+        started = _started(execution)
+        return (
+            execution.start_input.function_name == reference.name
+            and (reference.qualifier is None or execution.executed_version() == reference.qualifier)
+            and (name is None or execution.start_input.execution_name == name)
+            and (not statuses or execution.current_status().value in statuses)
+            and (after is None or started > after)
+            and (before is None or started < before)
+        )
+
+    return wanted
+
+
+def _time(query: Query, name: str) -> datetime | None:
+    """boto3 writes ISO 8601 into the query; the runner would want seconds."""
+    text = _one(query, name)
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        message = f"{name} must be a time in ISO 8601; it was {text!r}."
+        raise invalid_parameter(message) from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _started(execution: Execution) -> datetime:
+    return execution.get_operation_execution_started().start_timestamp or datetime.min.replace(tzinfo=UTC)
+
+
+def _position(execution: Execution) -> tuple[str, str]:
+    """A place in the list that stays where it is while executions are added; ARNs break ties."""
+    return _started(execution).isoformat(timespec="microseconds"), execution.durable_execution_arn
+
+
+def _encode_marker(position: tuple[str, str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode()
+
+
+def _decode_marker(marker: str) -> tuple[str, str]:
+    try:
+        started, arn = json.loads(base64.urlsafe_b64decode(marker))
+    except ValueError:
+        message = "Marker is not one that this operation returned."
+        raise invalid_parameter(message) from None
+    return str(started), str(arn)

@@ -1,0 +1,48 @@
+"""Starting an execution by name: once, whatever the number of callers."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from tools.local_stack.errors import ApiError
+
+if TYPE_CHECKING:
+    from aws_durable_execution_sdk_python_testing.execution import Execution
+
+    from tools.local_stack.durable.runner import DurableRunner
+    from tools.local_stack.functions import FunctionVersion
+
+
+class Executions:
+    """Names to executions. A name belongs to its function and is kept for the life of the stack, which is
+    shorter than any retention."""
+
+    def __init__(self, runner: DurableRunner) -> None:
+        self._runner = runner
+        self._by_name: dict[tuple[str, str], Execution] = {}
+        self._lock = threading.Lock()
+
+    def start(self, function: FunctionVersion, name: str | None, payload: str) -> Execution:
+        """The execution of that name: a new one, or the one there is, running or ended, if its payload is the
+        same; otherwise raises ApiError (409)."""
+        name = name or str(uuid.uuid4())
+        with self._lock:
+            existing = self._by_name.get((function.name, name))
+            if existing is None:
+                execution = self._runner.create(function, name, payload)
+                self._by_name[function.name, name] = execution
+        if existing is None:
+            self._runner.launch(execution)
+            return execution
+        if existing.start_input.input != payload:
+            raise ApiError(
+                "DurableExecutionAlreadyStartedException",
+                f"A durable execution named {name} was already started with another payload: "
+                f"{existing.durable_execution_arn}",
+                HTTPStatus.CONFLICT,
+                {"DurableExecutionArn": existing.durable_execution_arn},
+            )
+        return existing

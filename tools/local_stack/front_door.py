@@ -1,0 +1,187 @@
+"""The one endpoint: what of a request goes to the durable runner, and what to MiniStack.
+
+Only two things do not go to MiniStack: Invoke of a durable function, and the durable API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import uuid
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, unquote
+
+import aiohttp
+from aiohttp import web
+from multidict import CIMultiDict
+from yarl import URL
+
+from tools.local_stack.errors import ApiError
+from tools.local_stack.functions import FunctionReference, Functions
+from tools.local_stack.settings import HOST
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from tools.local_stack.durable.api import DurableApi
+    from tools.local_stack.durable.invoke import DurableInvoke
+
+logger = logging.getLogger(__name__)
+
+HEALTH_PATH = "/_local_stack/health"
+INVOKE_PATH = re.compile(r"/2015-03-31/functions/([^/]+)/(?:response-streaming-)?invocations")
+DURABLE_API_PREFIX = "/2025-12-01/"
+FUNCTION_WRITE_PATH = re.compile(r"/\d{4}-\d{2}-\d{2}/functions")
+
+# They belong to one connection, and there are two; `Expect` was answered when the body was read.
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "expect",
+    }
+)
+WHOLE_ANSWER_BYTES = 1024 * 1024
+
+
+class FrontDoor:
+    """Routes every request of the stack."""
+
+    def __init__(  # noqa: PLR0917 - the rooms it stands in front of
+        self,
+        session: aiohttp.ClientSession,
+        ministack_port: int,
+        functions: Functions,
+        durable_invoke: DurableInvoke,
+        durable_api: DurableApi,
+        threads: ThreadPoolExecutor,
+        identity: dict[str, str],
+    ) -> None:
+        self._session = session
+        self._ministack = f"http://{HOST}:{ministack_port}"
+        self._functions = functions
+        self._durable_invoke = durable_invoke
+        self._durable_api = durable_api
+        self._threads = threads
+        self._identity = identity
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answers one request, also when this program fails."""
+        body = await request.content.read()
+        try:
+            return await self._answer(request, body)
+        except ApiError as error:
+            headers = error.headers | {"x-amzn-RequestId": str(uuid.uuid4())}
+            return web.Response(status=error.status, headers=headers, body=error.body)
+        except (ConnectionResetError, asyncio.CancelledError):
+            raise
+        except Exception:
+            logger.exception("%s %s", request.method, request.raw_path)
+            failure = ApiError("ServiceException", "the local stack failed; see its log", 500)
+            return web.Response(status=failure.status, headers=failure.headers, body=failure.body)
+
+    async def _answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        path, _, query = request.raw_path.partition("?")
+        if request.method == "POST" and (invoke := INVOKE_PATH.fullmatch(path)):
+            answer = await self._invoke_if_durable(unquote(invoke[1]), query, request, body)
+            if answer is not None:
+                return answer
+        elif path.startswith(DURABLE_API_PREFIX):
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(
+                self._threads, self._durable_api, request.method, request.raw_path, body
+            )
+        elif path == HEALTH_PATH:
+            return web.json_response(self._identity)
+        elif _may_change_a_function(request, path):
+            self._functions.forget()
+        return await self._forward(request, body)
+
+    async def _invoke_if_durable(
+        self, name: str, query: str, request: web.BaseRequest, body: bytes
+    ) -> web.Response | None:
+        """None for a plain function, and for one that does not exist: MiniStack says that itself."""
+        try:
+            qualifier = parse_qs(query).get("Qualifier", [None])[0]
+            reference = FunctionReference.parse(name, qualifier)
+            if self._functions.is_known_plain(reference):
+                return None
+            function = await self._functions.describe(reference)
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        if function.durable is None:
+            return None
+        return await self._durable_invoke(reference, function, function.durable, request.headers, body)
+
+    async def _forward(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        try:
+            async with self._session.request(
+                request.method,
+                URL(self._ministack + request.raw_path, encoded=True),
+                headers=_end_to_end(request.headers),
+                data=body or None,
+                allow_redirects=False,
+            ) as answer:
+                headers = _end_to_end(answer.headers)
+                length = answer.content_length
+                if request.method == "HEAD" or (length is not None and length <= WHOLE_ANSWER_BYTES):
+                    content = await answer.read()
+                    return web.Response(
+                        status=answer.status, reason=answer.reason, headers=headers, body=content
+                    )
+                return await _stream(request, answer, headers)
+        except aiohttp.ClientError as error:
+            message = f"MiniStack did not answer: {error}"
+            raise ApiError("ServiceException", message, HTTPStatus.BAD_GATEWAY) from error
+
+
+def client_session() -> aiohttp.ClientSession:
+    """Connections to MiniStack: as many as there are requests, for as long as those take (long polls)."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+        auto_decompress=False,
+        skip_auto_headers=("User-Agent", "Content-Type", "Accept", "Accept-Encoding"),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
+def server(front_door: FrontDoor) -> web.Server:
+    """Bodies and paths reach the front door exactly as they came."""
+    return web.Server(front_door, access_log=None, auto_decompress=False, keepalive_timeout=75)
+
+
+async def _stream(
+    request: web.BaseRequest, answer: aiohttp.ClientResponse, headers: CIMultiDict[str]
+) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
+    await response.prepare(request)
+    async for chunk in answer.content.iter_any():
+        await response.write(chunk)
+    await response.write_eof()
+    return response
+
+
+def _end_to_end(headers: aiohttp.typedefs.LooseHeaders) -> CIMultiDict[str]:
+    return CIMultiDict(
+        (name, value) for name, value in CIMultiDict(headers).items() if name.lower() not in HOP_BY_HOP
+    )
+
+
+def _may_change_a_function(request: web.BaseRequest, path: str) -> bool:
+    if request.method == "GET":
+        return False
+    return bool(FUNCTION_WRITE_PATH.match(path)) or "/cloudformation/" in request.headers.get(
+        "Authorization", ""
+    )

@@ -1,0 +1,207 @@
+"""Up and down: a stack starts as a whole, and ends as a whole."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import select
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tools.local_stack import deployment, processes
+from tools.local_stack.errors import LocalStackError
+from tools.local_stack.front_door import HEALTH_PATH
+from tools.local_stack.settings import CREDENTIALS, HOST, PORT_VARIABLE, REGION, REPOSITORY, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from botocore.config import Config
+
+START_TIMEOUT_SECONDS = 90
+HEALTH_TIMEOUT_SECONDS = 90
+
+
+@dataclass(frozen=True)
+class LocalStack:
+    """A running stack."""
+
+    settings: Settings
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def endpoint(self) -> str:
+        """What `AWS_ENDPOINT_URL` is to be."""
+        return self.settings.endpoint
+
+    def client(self, service: str, config: Config | None = None) -> Any:
+        """A boto3 client of this stack."""
+        return deployment.client(self.endpoint, service, config)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes the AWS CLI and any SDK talk to this stack, unchanged."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            **CREDENTIALS,
+            "AWS_PAGER": "",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": HOST,
+            "no_proxy": HOST,
+        }
+
+
+@contextlib.contextmanager
+def local_stack(
+    *,
+    port: int = 0,
+    template: Path = Settings.template,
+    stack_name: str = Settings.stack_name,
+    parameters: Mapping[str, str] | None = None,
+    concurrency: int = Settings.concurrency,
+    home: Path = Settings.home,
+) -> Iterator[LocalStack]:
+    """A stack for the length of a `with` block: started, deployed, and gone afterwards, come what may.
+
+    `port` 0 is any free one. It ends even if this process is killed. Its directory under `.local` (logs) is
+    removed too, unless the block failed. Raises LocalStackError.
+    """
+    settings = Settings(port, stack_name, template.resolve(), parameters or {}, concurrency, home.resolve())
+    with _listener(settings) as listener:
+        settings = replace(settings, port=listener.getsockname()[1])
+        front_door = _start(settings, listener, owned=True)
+    try:
+        yield LocalStack(settings, deployment.deploy(settings))
+    except BaseException:
+        down(settings)
+        raise
+    else:
+        down(settings)
+        shutil.rmtree(settings.directory, ignore_errors=True)
+    finally:
+        if front_door.stdin:
+            front_door.stdin.close()
+        front_door.wait()
+
+
+def up(settings: Settings) -> LocalStack:
+    """Starts the stack in the background unless it runs, and deploys; raises LocalStackError.
+
+    What could not be deployed at the first time is not left running; a running stack whose update failed is,
+    with what was deployed before.
+    """
+    started = not _is_running(settings)
+    if started:
+        with _listener(settings) as listener:
+            _start(settings, listener, owned=False)
+    try:
+        stack = LocalStack(settings, deployment.deploy(settings))
+        _write_environment_file(stack)
+    except BaseException:
+        if started:
+            down(settings)
+        raise
+    return stack
+
+
+def down(settings: Settings) -> bool:
+    """Ends the stack and removes what it left; False when nothing was running."""
+    was_running = processes.end(settings.directory)
+    shutil.rmtree(settings.temporary, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        if f"AWS_ENDPOINT_URL={settings.endpoint}\n" in settings.environment_file.read_text(encoding="utf-8"):
+            settings.environment_file.unlink()
+    return was_running
+
+
+def _is_running(settings: Settings) -> bool:
+    """Whether this very stack answers. One that is just starting answers once it has."""
+    if processes.front_door_of(settings.directory) is None:
+        return False
+    connection = http.client.HTTPConnection(HOST, settings.port, timeout=HEALTH_TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", HEALTH_PATH)
+        identity = json.loads(connection.getresponse().read())
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+    else:
+        return bool(identity.get("directory") == str(settings.directory))
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def _listener(settings: Settings) -> Iterator[socket.socket]:
+    """The port, taken before anything starts: whether it is free is known at once, and nobody gets between."""
+    processes.end(settings.directory)
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, settings.port))
+            listener.listen(1024)
+        except OSError as error:
+            message = (
+                f"port {settings.port} cannot be used ({error.strerror}); set {PORT_VARIABLE} to another"
+            )
+            raise LocalStackError(message) from error
+        yield listener
+
+
+def _start(settings: Settings, listener: socket.socket, *, owned: bool) -> subprocess.Popen[bytes]:
+    """Starts the front door's process and waits until it is ready; raises LocalStackError with its reason."""
+    for interpreter in (settings.ministack_python, settings.functions_python):
+        if not interpreter.exists():
+            message = f"{interpreter} does not exist; `make` creates the environments"
+            raise LocalStackError(message)
+    shutil.rmtree(settings.temporary, ignore_errors=True)
+    settings.temporary.mkdir(parents=True)
+    reading, writing = os.pipe()
+    with settings.log.open("ab") as log, os.fdopen(reading, "rb") as ready:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                *processes.SERVE_ARGUMENTS,
+                *("--directory", str(settings.directory)),
+                *("--port", str(settings.port)),
+                *("--listener", str(listener.fileno())),
+                *("--ready", str(writing)),
+                *("--concurrency", str(settings.concurrency)),
+                *(["--owned"] if owned else []),
+            ],
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE if owned else subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(listener.fileno(), writing),
+            start_new_session=True,
+        )
+        os.close(writing)
+        try:
+            answered, _, _ = select.select([ready], [], [], START_TIMEOUT_SECONDS)
+            line = ready.readline().decode().strip() if answered else ""
+            if line != "ready":
+                message = line or f"the front door did not start; see {settings.log}"
+                raise LocalStackError(message)
+        except BaseException:
+            down(settings)
+            process.wait()
+            raise
+    return process
+
+
+def _write_environment_file(stack: LocalStack) -> None:
+    """For `source`, in sh, bash and zsh. The project's own `aws` comes last on PATH, for who has none."""
+    scripts = Path(sys.executable).parent
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in stack.environment.items()]
+    lines.append(f'export PATH="$PATH":{shlex.quote(str(scripts))}')
+    stack.settings.environment_file.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,141 @@
+"""Uploads the folders a template names, as `aws cloudformation package` does.
+
+Not that command itself: its zip carries file times and whatever lies in the folder, so that running the tests
+once (byte code) or a fresh checkout would publish new versions of unchanged functions; and it takes longer to
+start than the whole deployment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tools.local_stack.errors import LocalStackError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Resource type to the property that may name a local folder, and how the uploaded object is put there.
+CODE_PROPERTIES = {
+    "AWS::Serverless::Function": "CodeUri",
+    "AWS::Serverless::LayerVersion": "ContentUri",
+    "AWS::Lambda::Function": "Code",
+    "AWS::Lambda::LayerVersion": "Content",
+}
+NEVER_SHIPPED = frozenset({"__pycache__", ".DS_Store", ".git", ".mypy_cache", ".pytest_cache", ".ruff_cache"})
+FIXED_DATE = (1980, 1, 1, 0, 0, 0)
+
+Upload = Callable[[bytes, str], str]
+
+
+def package(template: Path, bucket: str, upload: Upload) -> str:
+    """The template with every local folder replaced by its place in `bucket`, as text.
+
+    `upload` takes a zip and its key. Raises LocalStackError for a template or folder that cannot be read.
+    """
+    try:
+        content = yaml.load(template.read_text(encoding="utf-8"), Loader=_TemplateLoader)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        message = f"cannot read {template}: {error.strerror}"
+        raise LocalStackError(message) from error
+    except yaml.YAMLError as error:
+        message = f"{template} is not YAML: {' '.join(str(error).split())}"
+        raise LocalStackError(message) from error
+    if not isinstance(content, dict):
+        message = f"{template} is not a template"
+        raise LocalStackError(message)
+    uploaded: dict[Path, str] = {}
+    for properties, name, is_native in _code_places(content):
+        local = properties.get(name)
+        if not isinstance(local, str) or local.startswith(("s3://", "https://", "http://")):
+            continue
+        folder = (template.parent / local).resolve()
+        if folder not in uploaded:
+            archive = _zip(folder)
+            key = hashlib.sha256(archive).hexdigest()
+            upload(archive, key)
+            uploaded[folder] = key
+        key = uploaded[folder]
+        properties[name] = {"S3Bucket": bucket, "S3Key": key} if is_native else f"s3://{bucket}/{key}"
+    return yaml.dump(content, Dumper=_TemplateDumper, sort_keys=False)
+
+
+def _code_places(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, bool]]:
+    in_globals = (template.get("Globals") or {}).get("Function")
+    if isinstance(in_globals, dict):
+        yield in_globals, "CodeUri", False
+    for resource in (template.get("Resources") or {}).values():
+        if isinstance(resource, dict) and (name := CODE_PROPERTIES.get(resource.get("Type", ""))):
+            properties = resource.setdefault("Properties", {})
+            yield properties, name, resource["Type"].startswith("AWS::Lambda::")
+
+
+def _zip(source: Path) -> bytes:
+    """The same bytes for the same content, whatever its dates."""
+    if source.suffix == ".zip" and source.is_file():
+        return source.read_bytes()
+    if not source.is_dir():
+        message = f"the template names a folder that does not exist: {source}"
+        raise LocalStackError(message)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(source.rglob("*")):
+            relative = path.relative_to(source)
+            if path.is_file() and not NEVER_SHIPPED.intersection(relative.parts) and path.suffix != ".pyc":
+                entry = zipfile.ZipInfo(relative.as_posix(), FIXED_DATE)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.external_attr = (0o755 if path.stat().st_mode & 0o100 else 0o644) << 16
+                archive.writestr(entry, path.read_bytes())
+    return buffer.getvalue()
+
+
+class _Tagged:
+    """A short-form intrinsic (`!Sub ...`), kept as it stood."""
+
+    def __init__(self, tag: str, value: Any) -> None:
+        self.tag = tag
+        self.value = value
+
+
+class _TemplateLoader(yaml.SafeLoader):
+    """YAML as CloudFormation reads it: short-form intrinsics, and dates are text."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+class _TemplateDumper(yaml.SafeDumper):
+    """Writes them back, without anchors: CloudFormation refuses those."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
+
+
+def _load_tagged(loader: _TemplateLoader, suffix: str, node: yaml.Node) -> _Tagged:
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
+    return _Tagged("!" + suffix, value)
+
+
+def _dump_tagged(dumper: _TemplateDumper, tagged: _Tagged) -> yaml.Node:
+    if isinstance(tagged.value, str):
+        return dumper.represent_scalar(tagged.tag, tagged.value)
+    if isinstance(tagged.value, list):
+        return dumper.represent_sequence(tagged.tag, tagged.value)
+    return dumper.represent_mapping(tagged.tag, tagged.value)
+
+
+_TemplateLoader.add_multi_constructor("!", _load_tagged)
+_TemplateDumper.add_representer(_Tagged, _dump_tagged)

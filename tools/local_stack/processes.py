@@ -1,0 +1,114 @@
+"""Which processes belong to a stack, by their command lines.
+
+A process id in a file can be another program's by the time it is used. Every process of a stack names the
+stack's directory in its arguments, so the processes themselves say whose they are, also after the front door
+was killed and when there is no file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SERVE_ARGUMENTS = ("-m", "tools.local_stack", "serve")
+LAUNCHER_NAME = "ministack_launcher.py"
+WORKER_PREFIX = "ministack-lambda-"
+POLL_SECONDS = 0.05
+
+
+def of_stack(directory: Path) -> dict[int, list[str]]:
+    """Process ids and arguments of the front door, MiniStack and workers of the stack in `directory`."""
+    return {pid: arguments for pid, arguments in _all() if _belongs(arguments, directory)}
+
+
+def front_door_of(directory: Path) -> int | None:
+    """The process id of the stack's front door, if it runs."""
+    serving = [pid for pid, arguments in of_stack(directory).items() if _is_front_door(arguments, directory)]
+    return serving[0] if serving else None
+
+
+def end(directory: Path, patience_seconds: float = 10) -> bool:
+    """Ends the stack in `directory`, whatever is left of it; False when nothing was.
+
+    The front door is asked first, and takes the rest with it; what does not listen is killed.
+    """
+    if not of_stack(directory):
+        return False
+    if front_door := front_door_of(directory):
+        _signal(front_door, signal.SIGTERM)
+        _until_gone(directory, patience_seconds)
+    for _ in range(3):  # MiniStack may start a worker between the look and the kill
+        for pid in of_stack(directory):
+            _signal(pid, signal.SIGKILL)
+        if _until_gone(directory, 1):
+            break
+    return True
+
+
+def _until_gone(directory: Path, patience_seconds: float) -> bool:
+    deadline = time.monotonic() + patience_seconds
+    while of_stack(directory):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _belongs(arguments: list[str], directory: Path) -> bool:
+    return (
+        _is_front_door(arguments, directory)
+        or _is_ministack(arguments, directory)
+        or any(argument.startswith(f"{directory}/tmp/{WORKER_PREFIX}") for argument in arguments[1:2])
+    )
+
+
+def _is_front_door(arguments: list[str], directory: Path) -> bool:
+    return tuple(arguments[1:4]) == SERVE_ARGUMENTS and str(directory) in arguments[4:]
+
+
+def _is_ministack(arguments: list[str], directory: Path) -> bool:
+    return (
+        any(Path(argument).name == LAUNCHER_NAME for argument in arguments[1:3])
+        and str(directory) in arguments[3:]
+    )
+
+
+def _all() -> Iterator[tuple[int, list[str]]]:
+    if Path("/proc/self/cmdline").exists():
+        return _from_proc()
+    return _from_ps()
+
+
+def _from_proc() -> Iterator[tuple[int, list[str]]]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                yield int(entry.name), arguments[:-1]
+
+
+def _from_ps() -> Iterator[tuple[int, list[str]]]:
+    """Where there is no /proc (macOS). `ps` does not quote: a directory with a space in it is not found."""
+    listing = subprocess.run(
+        ["ps", "-axww", "-o", "pid=,command="], capture_output=True, text=True, check=True
+    ).stdout
+    for line in listing.splitlines():
+        pid, _, command = line.strip().partition(" ")
+        try:
+            yield int(pid), shlex.split(command)
+        except ValueError:
+            yield int(pid), command.split()

@@ -1,0 +1,131 @@
+"""The front door's process: MiniStack below it, the durable runner in it, and how all end together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from aws_durable_execution_sdk_python_testing.stores.memory import InMemoryExecutionStore
+
+from tools.local_stack import front_door
+from tools.local_stack.durable.api import DurableApi
+from tools.local_stack.durable.chained import DeployedFunctions
+from tools.local_stack.durable.executions import Executions
+from tools.local_stack.durable.invoke import DurableInvoke
+from tools.local_stack.durable.invoker import MiniStackInvoker
+from tools.local_stack.durable.runner import DurableRunner
+from tools.local_stack.errors import LocalStackError
+from tools.local_stack.functions import FunctionReference, Functions, FunctionVersion
+from tools.local_stack.ministack import MiniStack
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator
+
+    from tools.local_stack.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# Durable API calls are short but block; the durable SDK makes a few at a time per handler.
+API_THREADS = 32
+
+
+def serve(settings: Settings, listener: socket.socket, ready: int, *, owned: bool) -> int:
+    """Runs until told to stop; the exit code.
+
+    `ready` is a file descriptor that gets one line: "ready", or why not. `owned`: end also when standard input
+    closes, so that a stack started by a test cannot outlive it.
+    """
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("aws_durable_execution_sdk_python_testing").setLevel(logging.WARNING)
+    try:
+        return asyncio.run(_serve(settings, listener, ready, owned=owned))
+    except LocalStackError as error:
+        logger.error("%s", error)  # noqa: TRY400 - the line is the message
+        _tell(ready, str(error))
+        return 1
+
+
+async def _serve(settings: Settings, listener: socket.socket, ready: int, *, owned: bool) -> int:
+    told_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told_to_stop.set)
+    if owned:
+        await _stop_when_standard_input_closes(told_to_stop)
+
+    ministack = await MiniStack.start(settings)
+    try:
+        async with _listening(settings, ministack, listener):
+            _tell(ready, "ready")
+            logger.info("ready at %s, MiniStack on port %d", settings.endpoint, ministack.port)
+            ended = asyncio.create_task(ministack.ended())
+            stopped = asyncio.create_task(told_to_stop.wait())
+            await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            if ended.done():
+                logger.error("MiniStack ended by itself (exit %d); the stack ends with it", ended.result())
+                return 1
+            ended.cancel()
+            return 0
+    finally:
+        await ministack.stop()
+
+
+@contextlib.asynccontextmanager
+async def _listening(
+    settings: Settings, ministack: MiniStack, listener: socket.socket
+) -> AsyncIterator[None]:
+    loop = asyncio.get_running_loop()
+    threads = ThreadPoolExecutor(API_THREADS, thread_name_prefix="durable-api")
+    store = InMemoryExecutionStore()
+    invoker = MiniStackInvoker(ministack.port, settings.concurrency, store)
+    async with front_door.client_session() as session:
+        functions = Functions(session, ministack.port)
+
+        def describe(reference: FunctionReference) -> FunctionVersion:
+            return asyncio.run_coroutine_threadsafe(functions.describe(reference), loop).result()
+
+        durable = DurableRunner(store, invoker, DeployedFunctions(describe, invoker), settings.concurrency)
+        durable.start()
+        door = front_door.FrontDoor(
+            session,
+            ministack.port,
+            functions,
+            DurableInvoke(durable, Executions(durable), threads),
+            DurableApi(durable, store),
+            threads,
+            identity={"directory": str(settings.directory), "pid": str(os.getpid())},
+        )
+        runner = web.ServerRunner(front_door.server(door), shutdown_timeout=0.5)
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
+        try:
+            yield
+        finally:
+            durable.shutdown()
+            await runner.cleanup()
+            threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def _stop_when_standard_input_closes(stop: asyncio.Event) -> None:
+    class UntilClosed(asyncio.Protocol):
+        def connection_lost(self, _error: Exception | None) -> None:
+            stop.set()
+
+    await asyncio.get_running_loop().connect_read_pipe(UntilClosed, sys.stdin)
+
+
+def _tell(ready: int, line: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(ready, line.encode() + b"\n")
+        os.close(ready)

@@ -1,0 +1,85 @@
+"""What a stack is told from outside, read from the environment in this one place."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tools.local_stack.errors import LocalStackError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HOST = "127.0.0.1"
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+
+PORT_VARIABLE = "LOCAL_STACK_PORT"
+DEFAULT_PORT = 4566
+DEFAULT_CONCURRENCY = 6
+HIGHEST_PORT = 65_535
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One stack. Its directory is named after its port, so stacks on other ports never meet.
+
+    `concurrency` is how many invocations of durable functions run at once; the rest queue. Lambda would run a
+    thousand, each with a machine of its own; here each is a process on this one.
+    """
+
+    port: int = DEFAULT_PORT
+    stack_name: str = "orders"
+    template: Path = REPOSITORY / "template.yaml"
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    concurrency: int = DEFAULT_CONCURRENCY
+    home: Path = REPOSITORY / ".local"
+    functions_python: Path = REPOSITORY / ".venv" / "functions" / "bin" / "python"
+    ministack_python: Path = REPOSITORY / ".venv" / "ministack" / "bin" / "python"
+
+    @property
+    def endpoint(self) -> str:
+        """The stack's one address."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def directory(self) -> Path:
+        """Everything this stack keeps on disk: logs, its workers' code, what it needs to find itself again."""
+        return self.home / str(self.port)
+
+    @property
+    def temporary(self) -> Path:
+        """What MiniStack and its workers write; removed when the stack ends."""
+        return self.directory / "tmp"
+
+    @property
+    def log(self) -> Path:
+        """The front door's; MiniStack's lies beside it."""
+        return self.directory / "front-door.log"
+
+    @property
+    def environment_file(self) -> Path:
+        """Always the most recent `up`, whatever its port: the file that people source."""
+        return self.home / "env"
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Settings by `LOCAL_STACK_*`; raises LocalStackError that names the variable it cannot read."""
+    return Settings(
+        port=_integer(environment, PORT_VARIABLE, DEFAULT_PORT, highest=HIGHEST_PORT),
+        stack_name=environment.get("LOCAL_STACK_NAME") or Settings.stack_name,
+        template=Path(environment.get("LOCAL_STACK_TEMPLATE") or Settings.template).resolve(),
+        concurrency=_integer(environment, "LOCAL_STACK_CONCURRENCY", DEFAULT_CONCURRENCY, highest=1000),
+    )
+
+
+def _integer(environment: Mapping[str, str], variable: str, default: int, highest: int) -> int:
+    text = environment.get(variable) or str(default)
+    if text.isdecimal() and 1 <= int(text) <= highest:
+        return int(text)
+    message = f"{variable}={text!r} is not a whole number from 1 to {highest}"
+    raise LocalStackError(message)
