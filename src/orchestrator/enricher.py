@@ -40,7 +40,7 @@ class Enricher:
             raise EnrichmentRejected(f"Lambda refused the call: {error}") from error
         except BotoCoreError as error:
             raise EnricherUnavailable(f"no answer from the enricher: {error}", calls) from error
-        if "FunctionError" in response:
+        if response.get("FunctionError"):
             raise EnricherUnavailable(f"the enricher failed: {_error_type(answer)}", calls)
         return _accepted(answer, order, calls)
 

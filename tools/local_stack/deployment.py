@@ -9,15 +9,15 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tools.local_stack import packaging
 from tools.local_stack.errors import LocalStackError
+from tools.local_stack.packaging import BUCKET
 from tools.local_stack.settings import CREDENTIALS, REGION, Settings
 
 if TYPE_CHECKING:
+    from tools.local_stack.packaging import Package
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
-BUCKET = "local-stack-artifacts"
 CAPABILITIES = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
 NO_CHANGE = "No updates are to be performed"
 DEPLOY_TIMEOUT_SECONDS = 300
@@ -37,38 +37,31 @@ def client(endpoint: str, service: str, config: Config | None = None) -> Any:
     )
 
 
-def deploy(settings: Settings) -> dict[str, str]:
+def deploy(settings: Settings, package: Package) -> dict[str, str]:
     """Creates or updates the stack and waits for it; its outputs.
 
     Raises LocalStackError with the first failed resource and its reason. A failed update is rolled back by
     CloudFormation: what was deployed before still runs.
     """
     try:
-        return _deploy(settings)
+        return _deploy(settings, package)
     except (ClientError, BotoCoreError) as error:
         message = f"{settings.template.name} could not be deployed: {' '.join(str(error).split())}"
         raise LocalStackError(message) from error
 
 
-def _deploy(settings: Settings) -> dict[str, str]:
+def _deploy(settings: Settings, package: Package) -> dict[str, str]:
     cloudformation: CloudFormationClient = client(settings.endpoint, "cloudformation")
     s3 = client(settings.endpoint, "s3")
     s3.create_bucket(Bucket=BUCKET)
-
-    def upload(content: bytes, key: str) -> str:
+    # The template too: in the request itself it may have 51,200 bytes at most.
+    for key, content in {**package.archives, "template.yaml": package.template.encode()}.items():
         s3.put_object(Bucket=BUCKET, Key=key, Body=content)
-        return key
-
-    template = packaging.package(settings.template, BUCKET, upload)
-    # By URL: a template in the request itself may have 51,200 bytes at most.
-    upload(template.encode(), "template.yaml")
     request: dict[str, Any] = {
         "StackName": settings.stack_name,
         "TemplateURL": f"{settings.endpoint}/{BUCKET}/template.yaml",
         "Capabilities": CAPABILITIES,
-        "Parameters": [
-            {"ParameterKey": name, "ParameterValue": value} for name, value in settings.parameters.items()
-        ],
+        "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in settings.parameters.items()],
     }
     existing = _describe(cloudformation, settings.stack_name)
     if existing is None:
@@ -113,9 +106,7 @@ def _finished(cloudformation: CloudFormationClient, settings: Settings) -> Stack
         if not status.endswith("_IN_PROGRESS"):
             raise LocalStackError(_failure(cloudformation, settings, status))
         if time.monotonic() > deadline:
-            message = (
-                f"{settings.template.name} was not deployed within {DEPLOY_TIMEOUT_SECONDS} s ({status})"
-            )
+            message = f"{settings.template.name} was not deployed within {DEPLOY_TIMEOUT_SECONDS} s ({status})"
             raise LocalStackError(message)
         time.sleep(POLL_SECONDS)
 

@@ -76,6 +76,10 @@ class FrontDoor:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers one request, also when this program fails."""
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            # S3 clients hold an object back until they hear this, for a second.
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
         body = await request.content.read()
         try:
             return await self._answer(request, body)
@@ -97,9 +101,7 @@ class FrontDoor:
                 return answer
         elif path.startswith(DURABLE_API_PREFIX):
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(
-                self._threads, self._durable_api, request.method, request.raw_path, body
-            )
+            return await loop.run_in_executor(self._threads, self._durable_api, request.method, request.raw_path, body)
         elif path == HEALTH_PATH:
             return web.json_response(self._identity)
         elif _may_change_a_function(request, path):
@@ -137,9 +139,7 @@ class FrontDoor:
                 length = answer.content_length
                 if request.method == "HEAD" or (length is not None and length <= WHOLE_ANSWER_BYTES):
                     content = await answer.read()
-                    return web.Response(
-                        status=answer.status, reason=answer.reason, headers=headers, body=content
-                    )
+                    return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=content)
                 return await _stream(request, answer, headers)
         except aiohttp.ClientError as error:
             message = f"MiniStack did not answer: {error}"
@@ -174,14 +174,10 @@ async def _stream(
 
 
 def _end_to_end(headers: aiohttp.typedefs.LooseHeaders) -> CIMultiDict[str]:
-    return CIMultiDict(
-        (name, value) for name, value in CIMultiDict(headers).items() if name.lower() not in HOP_BY_HOP
-    )
+    return CIMultiDict((name, value) for name, value in CIMultiDict(headers).items() if name.lower() not in HOP_BY_HOP)
 
 
 def _may_change_a_function(request: web.BaseRequest, path: str) -> bool:
     if request.method == "GET":
         return False
-    return bool(FUNCTION_WRITE_PATH.match(path)) or "/cloudformation/" in request.headers.get(
-        "Authorization", ""
-    )
+    return bool(FUNCTION_WRITE_PATH.match(path)) or "/cloudformation/" in request.headers.get("Authorization", "")

@@ -13,16 +13,16 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from tools.local_stack import deployment, processes
+from tools.local_stack import deployment, packaging, processes
 from tools.local_stack.errors import LocalStackError
 from tools.local_stack.front_door import HEALTH_PATH
 from tools.local_stack.settings import CREDENTIALS, HOST, PORT_VARIABLE, REGION, REPOSITORY, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from botocore.config import Config
 
@@ -45,6 +45,11 @@ class LocalStack:
     def client(self, service: str, config: Config | None = None) -> Any:
         """A boto3 client of this stack."""
         return deployment.client(self.endpoint, service, config)
+
+    def deploy(self, parameters: Mapping[str, str] | None = None) -> LocalStack:
+        """Deploys the template as it is now; raises LocalStackError. Parameters not given are as before."""
+        settings = replace(self.settings, parameters={**self.settings.parameters, **(parameters or {})})
+        return LocalStack(settings, deployment.deploy(settings, packaging.package(settings.template)))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -77,11 +82,12 @@ def local_stack(
     removed too, unless the block failed. Raises LocalStackError.
     """
     settings = Settings(port, stack_name, template.resolve(), parameters or {}, concurrency, home.resolve())
+    package = packaging.package(settings.template)
     with _listener(settings) as listener:
         settings = replace(settings, port=listener.getsockname()[1])
         front_door = _start(settings, listener, owned=True)
     try:
-        yield LocalStack(settings, deployment.deploy(settings))
+        yield LocalStack(settings, deployment.deploy(settings, package))
     except BaseException:
         down(settings)
         raise
@@ -100,12 +106,13 @@ def up(settings: Settings) -> LocalStack:
     What could not be deployed at the first time is not left running; a running stack whose update failed is,
     with what was deployed before.
     """
+    package = packaging.package(settings.template)
     started = not _is_running(settings)
     if started:
         with _listener(settings) as listener:
             _start(settings, listener, owned=False)
     try:
-        stack = LocalStack(settings, deployment.deploy(settings))
+        stack = LocalStack(settings, deployment.deploy(settings, package))
         _write_environment_file(stack)
     except BaseException:
         if started:
@@ -150,9 +157,7 @@ def _listener(settings: Settings) -> Iterator[socket.socket]:
             listener.bind((HOST, settings.port))
             listener.listen(1024)
         except OSError as error:
-            message = (
-                f"port {settings.port} cannot be used ({error.strerror}); set {PORT_VARIABLE} to another"
-            )
+            message = f"port {settings.port} cannot be used ({error.strerror}); set {PORT_VARIABLE} to another"
             raise LocalStackError(message) from error
         yield listener
 
@@ -166,7 +171,7 @@ def _start(settings: Settings, listener: socket.socket, *, owned: bool) -> subpr
     shutil.rmtree(settings.temporary, ignore_errors=True)
     settings.temporary.mkdir(parents=True)
     reading, writing = os.pipe()
-    with settings.log.open("ab") as log, os.fdopen(reading, "rb") as ready:
+    with settings.log.open("wb") as log, os.fdopen(reading, "rb") as ready:
         process = subprocess.Popen(
             [
                 sys.executable,
@@ -187,11 +192,7 @@ def _start(settings: Settings, listener: socket.socket, *, owned: bool) -> subpr
         )
         os.close(writing)
         try:
-            answered, _, _ = select.select([ready], [], [], START_TIMEOUT_SECONDS)
-            line = ready.readline().decode().strip() if answered else ""
-            if line != "ready":
-                message = line or f"the front door did not start; see {settings.log}"
-                raise LocalStackError(message)
+            _wait_until_ready(ready, settings)
         except BaseException:
             down(settings)
             process.wait()
@@ -199,9 +200,26 @@ def _start(settings: Settings, listener: socket.socket, *, owned: bool) -> subpr
     return process
 
 
+def _wait_until_ready(ready: BinaryIO, settings: Settings) -> None:
+    answered, _, _ = select.select([ready], [], [], START_TIMEOUT_SECONDS)
+    line = ready.readline().decode().strip() if answered else ""
+    if line != "ready":
+        raise LocalStackError(line or f"the front door did not start; see {settings.log}")
+
+
 def _write_environment_file(stack: LocalStack) -> None:
-    """For `source`, in sh, bash and zsh. The project's own `aws` comes last on PATH, for who has none."""
-    scripts = Path(sys.executable).parent
+    """For `source`, in sh, bash and zsh. An `aws` comes last on PATH, for who has none."""
+    scripts = stack.settings.home / "bin"
+    scripts.mkdir(exist_ok=True)
+    command = scripts / "aws"
+    # Version 1 of the AWS CLI, which is what can be installed here, heeds AWS_ENDPOINT_URL for all but SQS.
+    command.write_text(
+        "#!/bin/sh\n"
+        f"exec {shlex.quote(sys.executable)} -m awscli"
+        ' ${AWS_ENDPOINT_URL:+--endpoint-url "$AWS_ENDPOINT_URL"} "$@"\n',
+        encoding="utf-8",
+    )
+    command.chmod(0o755)
     lines = [f"export {name}={shlex.quote(value)}" for name, value in stack.environment.items()]
     lines.append(f'export PATH="$PATH":{shlex.quote(str(scripts))}')
     stack.settings.environment_file.write_text("\n".join(lines) + "\n", encoding="utf-8")

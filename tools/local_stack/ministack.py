@@ -13,7 +13,7 @@ from pathlib import Path
 from tools.local_stack.errors import LocalStackError
 from tools.local_stack.settings import ACCOUNT, CREDENTIALS, HOST, REGION, Settings
 
-LAUNCHER = Path(__file__).with_name("ministack_launcher.py")
+PROGRAM = Path(__file__).with_name("ministack_process")
 START_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 5
 
@@ -22,8 +22,7 @@ PLAIN_FUNCTION_CONCURRENCY = 64
 
 # MiniStack only routes by region and account, taken from here; it verifies no signature.
 AUTHORIZATION = (
-    "AWS4-HMAC-SHA256 Credential={key}/20260101/{region}/{service}/aws4_request, "
-    "SignedHeaders=host, Signature=local"
+    "AWS4-HMAC-SHA256 Credential={key}/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=local"
 )
 
 
@@ -73,12 +72,10 @@ class MiniStack:
     async def start(cls, settings: Settings) -> MiniStack:
         """Starts MiniStack and waits until it answers; raises LocalStackError if it does not."""
         port = _free_port()
-        with (settings.directory / "ministack.log").open("ab") as log:
+        with (settings.directory / "ministack.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 settings.ministack_python,
-                # Without -P this directory would come first on sys.path, and its modules shadow others' names.
-                "-P",
-                LAUNCHER,
+                PROGRAM,
                 str(port),
                 str(settings.functions_python),
                 str(settings.directory),

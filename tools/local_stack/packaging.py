@@ -1,4 +1,4 @@
-"""Uploads the folders a template names, as `aws cloudformation package` does.
+"""Puts the folders a template names where CloudFormation finds them, as `aws cloudformation package` does.
 
 Not that command itself: its zip carries file times and whatever lies in the folder, so that running the tests
 once (byte code) or a fresh checkout would publish new versions of unchanged functions; and it takes longer to
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -18,6 +18,7 @@ import yaml
 from tools.local_stack.errors import LocalStackError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 # Resource type to the property that may name a local folder, and how the uploaded object is put there.
@@ -30,39 +31,46 @@ CODE_PROPERTIES = {
 NEVER_SHIPPED = frozenset({"__pycache__", ".DS_Store", ".git", ".mypy_cache", ".pytest_cache", ".ruff_cache"})
 FIXED_DATE = (1980, 1, 1, 0, 0, 0)
 
-Upload = Callable[[bytes, str], str]
+BUCKET = "local-stack-artifacts"
 
 
-def package(template: Path, bucket: str, upload: Upload) -> str:
-    """The template with every local folder replaced by its place in `bucket`, as text.
+@dataclass(frozen=True)
+class Package:
+    """A template whose folders have become objects in `BUCKET`, and those objects by their keys."""
 
-    `upload` takes a zip and its key. Raises LocalStackError for a template or folder that cannot be read.
-    """
-    try:
-        content = yaml.load(template.read_text(encoding="utf-8"), Loader=_TemplateLoader)  # noqa: S506 - a SafeLoader
-    except OSError as error:
-        message = f"cannot read {template}: {error.strerror}"
-        raise LocalStackError(message) from error
-    except yaml.YAMLError as error:
-        message = f"{template} is not YAML: {' '.join(str(error).split())}"
-        raise LocalStackError(message) from error
-    if not isinstance(content, dict):
-        message = f"{template} is not a template"
-        raise LocalStackError(message)
-    uploaded: dict[Path, str] = {}
+    template: str
+    archives: Mapping[str, bytes]
+
+
+def package(template: Path) -> Package:
+    """Reads the template and what it names; raises LocalStackError for what cannot be read."""
+    content = _read(template)
+    archives: dict[str, bytes] = {}
+    keys: dict[Path, str] = {}
     for properties, name, is_native in _code_places(content):
         local = properties.get(name)
         if not isinstance(local, str) or local.startswith(("s3://", "https://", "http://")):
             continue
         folder = (template.parent / local).resolve()
-        if folder not in uploaded:
+        if folder not in keys:
             archive = _zip(folder)
-            key = hashlib.sha256(archive).hexdigest()
-            upload(archive, key)
-            uploaded[folder] = key
-        key = uploaded[folder]
-        properties[name] = {"S3Bucket": bucket, "S3Key": key} if is_native else f"s3://{bucket}/{key}"
-    return yaml.dump(content, Dumper=_TemplateDumper, sort_keys=False)
+            keys[folder] = hashlib.sha256(archive).hexdigest()
+            archives[keys[folder]] = archive
+        key = keys[folder]
+        properties[name] = {"S3Bucket": BUCKET, "S3Key": key} if is_native else f"s3://{BUCKET}/{key}"
+    return Package(yaml.dump(content, Dumper=_TemplateDumper, sort_keys=False), archives)
+
+
+def _read(template: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(template.read_text(encoding="utf-8"), Loader=_TemplateLoader)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise LocalStackError(f"cannot read {template}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise LocalStackError(f"{template} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise LocalStackError(f"{template} is not a template")
+    return content
 
 
 def _code_places(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, bool]]:
@@ -105,7 +113,7 @@ class _Tagged:
 class _TemplateLoader(yaml.SafeLoader):
     """YAML as CloudFormation reads it: short-form intrinsics, and dates are text."""
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as the base class has it
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

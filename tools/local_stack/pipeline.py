@@ -17,7 +17,8 @@ from tools.local_stack.settings import REPOSITORY
 if TYPE_CHECKING:
     from tools.local_stack.lifecycle import LocalStack
 
-SAMPLE_CUSTOMERS = REPOSITORY / "samples" / "customers.json"
+SAMPLE_CUSTOMERS = REPOSITORY / "samples" / "customers.jsonl"
+BATCH = 25  # DynamoDB's limit
 
 
 def load_samples(stack: LocalStack) -> int:
@@ -25,14 +26,18 @@ def load_samples(stack: LocalStack) -> int:
     table = stack.outputs.get("CustomersTableName")
     if table is None or not SAMPLE_CUSTOMERS.exists():
         return 0
-    customers: list[dict[str, Any]] = json.loads(
-        SAMPLE_CUSTOMERS.read_text(encoding="utf-8"), parse_float=Decimal
-    )
-    dynamodb = stack.client("dynamodb")
     serialize = TypeSerializer().serialize
-    for customer in customers:
-        dynamodb.put_item(TableName=table, Item={name: serialize(value) for name, value in customer.items()})
-    return len(customers)
+    puts: list[dict[str, Any]] = [
+        {"PutRequest": {"Item": {name: serialize(value) for name, value in customer.items()}}}
+        for customer in map(_json, SAMPLE_CUSTOMERS.read_text(encoding="utf-8").splitlines())
+    ]
+    dynamodb = stack.client("dynamodb")
+    for first in range(0, len(puts), BATCH):
+        left = puts[first : first + BATCH]
+        while left:
+            answer = dynamodb.batch_write_item(RequestItems={table: left})
+            left = answer["UnprocessedItems"].get(table, [])
+    return len(puts)
 
 
 def commands(stack: LocalStack) -> list[tuple[str, str]]:
@@ -42,24 +47,22 @@ def commands(stack: LocalStack) -> list[tuple[str, str]]:
     orchestrator = stack.outputs.get("DurableOrderProcessorArn")
     lines: list[tuple[str, str]] = []
     if queue:
-        body = json.dumps({"orderId": "ORDER-123"})
-        lines.append(
-            ("send an order", _line("aws sqs send-message", "--queue-url", queue, "--message-body", body))
-        )
+        # Version 1 of the AWS CLI goes to AWS for SQS, whatever AWS_ENDPOINT_URL says.
+        send = f"aws sqs send-message --endpoint-url {stack.endpoint} --queue-url {queue}"
+        lines.append(("send an order", f"{send} --message-body {_order('ORDER-123')}"))
     if ledger:
-        key = json.dumps({"orderId": {"S": "ORDER-123"}})
-        lines.append(("see it", _line("aws dynamodb get-item", "--table-name", ledger, "--key", key)))
+        key = shlex.quote(json.dumps({"orderId": {"S": "ORDER-123"}}))
+        lines.append(("see what became of it", f"aws dynamodb get-item --table-name {ledger} --key {key}"))
     if orchestrator:
-        payload = json.dumps({"orderId": "ORDER-124"})
-        lines.append(
-            (
-                "run one and wait for it",
-                _line("aws lambda invoke", "--function-name", orchestrator)
-                + _line(" --cli-binary-format raw-in-base64-out", "--payload", payload, "/dev/stdout"),
-            )
-        )
+        invoke = f"aws lambda invoke --function-name {orchestrator} --cli-binary-format raw-in-base64-out"
+        lines.append(("run one and wait for it", f"{invoke} --payload {_order('ORDER-124')} /dev/stdout"))
     return lines
 
 
-def _line(command: str, *arguments: str) -> str:
-    return " ".join([command, *(shlex.quote(argument) for argument in arguments)])
+def _json(line: str) -> dict[str, Any]:
+    customer: dict[str, Any] = json.loads(line, parse_float=Decimal)
+    return customer
+
+
+def _order(order_id: str) -> str:
+    return shlex.quote(json.dumps({"orderId": order_id}))

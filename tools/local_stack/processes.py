@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SERVE_ARGUMENTS = ("-m", "tools.local_stack", "serve")
-LAUNCHER_NAME = "ministack_launcher.py"
+MINISTACK_PROGRAM = "ministack_process"
 WORKER_PREFIX = "ministack-lambda-"
 POLL_SECONDS = 0.05
 
@@ -72,7 +72,7 @@ def _belongs(arguments: list[str], directory: Path) -> bool:
     return (
         _is_front_door(arguments, directory)
         or _is_ministack(arguments, directory)
-        or any(argument.startswith(f"{directory}/tmp/{WORKER_PREFIX}") for argument in arguments[1:2])
+        or any(argument.startswith(str(directory / "tmp" / WORKER_PREFIX)) for argument in arguments[1:2])
     )
 
 
@@ -81,10 +81,8 @@ def _is_front_door(arguments: list[str], directory: Path) -> bool:
 
 
 def _is_ministack(arguments: list[str], directory: Path) -> bool:
-    return (
-        any(Path(argument).name == LAUNCHER_NAME for argument in arguments[1:3])
-        and str(directory) in arguments[3:]
-    )
+    is_ministack = any(Path(argument).name == MINISTACK_PROGRAM for argument in arguments[1:2])
+    return is_ministack and str(directory) in arguments[2:]
 
 
 def _all() -> Iterator[tuple[int, list[str]]]:
@@ -103,9 +101,7 @@ def _from_proc() -> Iterator[tuple[int, list[str]]]:
 
 def _from_ps() -> Iterator[tuple[int, list[str]]]:
     """Where there is no /proc (macOS). `ps` does not quote: a directory with a space in it is not found."""
-    listing = subprocess.run(
-        ["ps", "-axww", "-o", "pid=,command="], capture_output=True, text=True, check=True
-    ).stdout
+    listing = subprocess.run(["ps", "-axww", "-o", "pid=,command="], capture_output=True, text=True, check=True).stdout
     for line in listing.splitlines():
         pid, _, command = line.strip().partition(" ")
         try:

@@ -43,14 +43,12 @@ def serve(settings: Settings, listener: socket.socket, ready: int, *, owned: boo
     `ready` is a file descriptor that gets one line: "ready", or why not. `owned`: end also when standard input
     closes, so that a stack started by a test cannot outlive it.
     """
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("aws_durable_execution_sdk_python_testing").setLevel(logging.WARNING)
     try:
         return asyncio.run(_serve(settings, listener, ready, owned=owned))
     except LocalStackError as error:
-        logger.error("%s", error)  # noqa: TRY400 - the line is the message
+        logger.error("%s", error)
         _tell(ready, str(error))
         return 1
 
@@ -82,9 +80,7 @@ async def _serve(settings: Settings, listener: socket.socket, ready: int, *, own
 
 
 @contextlib.asynccontextmanager
-async def _listening(
-    settings: Settings, ministack: MiniStack, listener: socket.socket
-) -> AsyncIterator[None]:
+async def _listening(settings: Settings, ministack: MiniStack, listener: socket.socket) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     threads = ThreadPoolExecutor(API_THREADS, thread_name_prefix="durable-api")
     store = InMemoryExecutionStore()

@@ -73,6 +73,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         port=_integer(environment, PORT_VARIABLE, DEFAULT_PORT, highest=HIGHEST_PORT),
         stack_name=environment.get("LOCAL_STACK_NAME") or Settings.stack_name,
         template=Path(environment.get("LOCAL_STACK_TEMPLATE") or Settings.template).resolve(),
+        home=Path(environment.get("LOCAL_STACK_HOME") or Settings.home).resolve(),
         concurrency=_integer(environment, "LOCAL_STACK_CONCURRENCY", DEFAULT_CONCURRENCY, highest=1000),
     )
 

@@ -127,6 +127,9 @@ class DurableApi:
 
 
 def _request(route: routes.Route, method: str, query: Query, body: bytes) -> HTTPRequest:
+    if isinstance(route, routes.StopDurableExecutionRoute) and body:
+        # In Lambda's model the whole body is the error; the runner looks for it one level down, and drops it.
+        body = b'{"Error":' + body + b"}"
     if isinstance(route, routes.BytesPayloadRoute):
         return HTTPRequest.from_raw_bytes(body, method, route, {}, query)
     try:
@@ -166,9 +169,7 @@ def _complete_details(body: dict[str, Any], execution: Execution, query: Query) 
     }
     start = execution.get_operation_execution_started().start_timestamp
     if not execution.is_complete and start is not None:
-        body["ExpectedExecutionTimeoutTimestamp"] = start + timedelta(
-            seconds=started.execution_timeout_seconds
-        )
+        body["ExpectedExecutionTimeoutTimestamp"] = start + timedelta(seconds=started.execution_timeout_seconds)
     body["ExecutionDataIncluded"] = _one(query, "IncludeExecutionData") != "false"
     if not body["ExecutionDataIncluded"]:
         for field in ("InputPayload", "Result", "Error"):

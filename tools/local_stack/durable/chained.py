@@ -35,9 +35,7 @@ class DeployedFunctions:
     `describe` blocks for one request to MiniStack; the runner calls `dispatch` off its lanes, so it may.
     """
 
-    def __init__(
-        self, describe: Callable[[FunctionReference], FunctionVersion], invoker: MiniStackInvoker
-    ) -> None:
+    def __init__(self, describe: Callable[[FunctionReference], FunctionVersion], invoker: MiniStackInvoker) -> None:
         self._describe = describe
         self._invoker = invoker
 

@@ -53,8 +53,7 @@ class DurableInvoke:
         payload = _payload(kind, body)
         if kind == "RequestResponse" and durable.execution_timeout > LONGEST_SYNCHRONOUS_SECONDS:
             message = (
-                "You cannot synchronously invoke a durable function with an executionTimeout "
-                "greater than 15 minutes."
+                "You cannot synchronously invoke a durable function with an executionTimeout greater than 15 minutes."
             )
             raise invalid_parameter(message)
         if kind == "DryRun":
@@ -83,9 +82,7 @@ def _payload(kind: str, body: bytes) -> str:
         message = f"InvocationType must be RequestResponse, Event or DryRun; it was {kind!r}."
         raise invalid_parameter(message)
     if len(body) > limit:
-        message = (
-            f"{len(body)} byte payload is too large for the {kind} invocation type (limit {limit} bytes)"
-        )
+        message = f"{len(body)} byte payload is too large for the {kind} invocation type (limit {limit} bytes)"
         raise ApiError("RequestTooLargeException", message, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     try:
         payload = body.decode() or "{}"
@@ -106,9 +103,7 @@ def _headers(version: str) -> dict[str, str]:
 
 
 def _execution_headers(execution: Execution) -> dict[str, str]:
-    return _headers(execution.executed_version()) | {
-        "X-Amz-Durable-Execution-Arn": execution.durable_execution_arn
-    }
+    return _headers(execution.executed_version()) | {"X-Amz-Durable-Execution-Arn": execution.durable_execution_arn}
 
 
 def _outcome(execution: Execution) -> web.Response:

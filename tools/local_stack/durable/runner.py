@@ -42,7 +42,10 @@ NO_INVOCATION_TIMEOUT_SECONDS = 31_622_400
 
 @dataclass(frozen=True)
 class StatusChange:
-    """An execution started or ended: what Lambda reports to EventBridge."""
+    """An execution started or ended: what Lambda reports to EventBridge.
+
+    Reported on a thread of the runner, which waits: whoever does more than take a note does it elsewhere.
+    """
 
     execution: Execution
     status: ExecutionStatus
@@ -133,9 +136,7 @@ class DurableRunner(Executor):
         self._status_changed(execution)
         super()._launch_execution(execution, timeout_seconds)
 
-    def _retry_invocation(
-        self, execution: Execution, error: ErrorObject, max_attempts: int | None = None
-    ) -> None:
+    def _retry_invocation(self, execution: Execution, error: ErrorObject, max_attempts: int | None = None) -> None:
         """The runner fails an execution at the fifth failed invocation; Lambda goes on until ExecutionTimeout.
 
         `max_attempts` is given for an answer that Lambda does give up on: that stays the runner's business.
@@ -145,9 +146,7 @@ class DurableRunner(Executor):
             return
         if execution.is_complete:
             return
-        delay = min(
-            FIRST_RETRY_SECONDS * 2**execution.consecutive_failed_invocation_attempts, LONGEST_RETRY_SECONDS
-        )
+        delay = min(FIRST_RETRY_SECONDS * 2**execution.consecutive_failed_invocation_attempts, LONGEST_RETRY_SECONDS)
         execution.consecutive_failed_invocation_attempts += 1
         self._store.save(execution)
         logger.warning("%s: next try in %g s", execution.durable_execution_arn, delay)
@@ -166,8 +165,10 @@ class DurableRunner(Executor):
         with self._running_lock:
             end = self._running.pop(execution_arn, None)
         if end is not None:
-            self._status_changed(self._store.load(execution_arn))
-            end.set_result(None)
+            try:
+                self._status_changed(self._store.load(execution_arn))
+            finally:
+                end.set_result(None)
 
     def _status_changed(self, execution: Execution) -> None:
         self._on_status_change(StatusChange(execution, execution.current_status()))

@@ -1,0 +1,54 @@
+"""What every tier of tests shares: the template's tables, and AWS settings that reach nothing real."""
+
+from pathlib import Path
+
+import boto3
+import pytest
+from awscli.customizations.cloudformation.yamlhelper import yaml_parse
+from moto import mock_aws
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def template():
+    """template.yaml as it is written, intrinsic functions in their long form."""
+    return yaml_parse((ROOT / "template.yaml").read_text())
+
+
+@pytest.fixture
+def aws(monkeypatch):
+    """moto in place of AWS."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def dynamodb(aws):
+    return boto3.client("dynamodb")
+
+
+def create_table(dynamodb, template, resource):
+    """The table that the template describes, in moto."""
+    properties = template["Resources"][resource]["Properties"]
+    wanted = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
+    dynamodb.create_table(TableName=resource, **{key: properties[key] for key in wanted if key in properties})
+    return resource
+
+
+@pytest.fixture
+def ledger_table(dynamodb, template):
+    return create_table(dynamodb, template, "LedgerTable")
+
+
+@pytest.fixture
+def customers_table(dynamodb, template):
+    return create_table(dynamodb, template, "CustomersTable")

@@ -1,0 +1,96 @@
+"""Versions: what a later deployment changes, and what it leaves alone."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tools.local_stack import LocalStackError, local_stack, packaging
+
+FIXTURE = Path(__file__).parent / "fixture"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the fixture, to be changed."""
+    return shutil.copytree(FIXTURE, tmp_path_factory.mktemp("project") / "fixture")
+
+
+@pytest.fixture(scope="module")
+def deployed(project):
+    with local_stack(template=project / "template.yaml", stack_name="versions") as running:
+        yield running
+
+
+def invoke(stack, payload):
+    response = stack.client("lambda").invoke(
+        FunctionName=stack.outputs["Durable"], Payload=json.dumps(payload).encode()
+    )
+    return response["ExecutedVersion"], json.loads(response["Payload"].read())
+
+
+def test_the_same_template_again_changes_nothing(deployed, project):
+    (project / "src" / "__pycache__").mkdir(exist_ok=True)
+    (project / "src" / "__pycache__" / "plain.cpython-311.pyc").write_bytes(b"byte code")
+    (project / "src" / "plain.py").touch()
+    assert deployed.deploy().outputs == deployed.outputs
+    assert invoke(deployed, {})[0] == "1"
+
+
+def test_a_running_execution_stays_on_its_version_and_new_ones_get_the_new(deployed, project):
+    aws_lambda = deployed.client("lambda")
+    arn = aws_lambda.invoke(FunctionName=deployed.outputs["Durable"], InvocationType="Event", Payload=b'{"wait": 4}')[
+        "DurableExecutionArn"
+    ]
+
+    handler = project / "src" / "durable.py"
+    handler.write_text(handler.read_text().replace("{**first,", '{**first, "code": "new",'))
+    deployed.deploy({"Greeting": "good day"})
+
+    version, result = invoke(deployed, {})
+    assert (version, result["code"], result["greeting"]) == ("2", "new", "good day")
+
+    execution = aws_lambda.get_durable_execution(DurableExecutionArn=arn)
+    assert (execution["Version"], execution["Status"]) == ("1", "RUNNING")
+    while execution["Status"] == "RUNNING":
+        execution = aws_lambda.get_durable_execution(DurableExecutionArn=arn)
+    result = json.loads(execution["Result"])
+    assert (result["version"], result["greeting"]) == ("1", "hello")
+    assert "code" not in result
+
+
+def test_a_failed_update_leaves_what_was_deployed(deployed, project):
+    template = project / "template.yaml"
+    before = template.read_text()
+    template.write_text(before.replace("VisibilityTimeout: 60", "VisibilityTimeout: -60"))
+    with pytest.raises(LocalStackError, match="Queue"):
+        deployed.deploy()
+    template.write_text(before)
+    assert "greeting" in invoke(deployed, {})[1]
+
+
+def test_an_archive_depends_on_content_alone(tmp_path):
+    archives = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        (folder / "src" / "__pycache__").mkdir(parents=True)
+        (folder / "src" / "handler.py").write_text("handler = print")
+        (folder / "src" / "__pycache__" / "handler.pyc").write_text(name)
+        (folder / "template.yaml").write_text(
+            "Resources: {F: {Type: 'AWS::Serverless::Function', Properties: {CodeUri: src}}}"
+        )
+        archives.append(packaging.package(folder / "template.yaml").archives)
+    assert archives[0] == archives[1]
+    assert len(archives[0]) == 1
+
+
+def test_a_template_keeps_its_meaning_when_its_folders_are_replaced(tmp_path):
+    (tmp_path / "template.yaml").write_text(
+        "Parameters: {Day: {Type: String, Default: 2026-11-23}}\n"
+        "Outputs: {A: {Value: !Sub '${AWS::StackName}-x'}, B: {Value: !GetAtt [F, Arn]}, C: {Value: !If [a, b, c]}}\n"
+    )
+    packaged = packaging.package(tmp_path / "template.yaml").template
+    assert "!Sub '${AWS::StackName}-x'" in packaged
+    assert "!GetAtt" in packaged
+    assert "Default: '2026-11-23'" in packaged

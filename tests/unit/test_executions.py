@@ -1,0 +1,247 @@
+"""An order's execution: the name that lets it start once, and what Lambda may say to the start."""
+
+import json
+import re
+from urllib.parse import unquote
+
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors import OrderConflict, StartUnavailable
+from shared.executions import MAX_ATTEMPT, ExecutionName, OrderExecutions, stack_hash
+from shared.order import parse_order
+from tests.unit.orders import order_ids
+from tests.unit.transport import Endpoint, client, refusal
+
+STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/orders/51af3dc0-da77-11e4-872e-1234567db123"
+OTHER_STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/orders/51af3dc0-da77-11e4-872e-000000000000"
+ALIAS = "arn:aws:lambda:us-east-1:123456789012:function:orders-DurableOrderProcessor:prod"
+EXECUTION = "arn:aws:lambda:us-east-1:123456789012:function:orders-DurableOrderProcessor:7/durable-execution"
+RUN_ID = "0b7d2f2e-3a7e-4ad4-9d7c-6f1df0c5c8a1"
+ORDER = parse_order('{ "orderId": "ORDER-123", "items": [], "attributes": {"b": "2", "a": "1"} }')
+
+attempts = st.integers(1, MAX_ATTEMPT)
+
+
+def name_of(order_id, attempt=1, stack_id=STACK_ID):
+    return str(ExecutionName.of(stack_id, order_id, attempt))
+
+
+# ── names ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_name_keeps_its_form():
+    """Names that are out there must stay readable: golden, like the order's bytes."""
+    assert name_of("ORDER-123", 2) == "9ff35c65-ORDER-123-2"
+
+
+@given(order_ids, attempts)
+def test_a_name_reads_back_as_its_parts(order_id, attempt):
+    name = ExecutionName.of(STACK_ID, order_id, attempt)
+    assert ExecutionName.parse(str(name)) == name
+    assert (name.stack, name.order_id, name.attempt) == (stack_hash(STACK_ID), order_id, attempt)
+
+
+@given(order_ids, attempts)
+def test_a_name_is_one_that_lambda_takes(order_id, attempt):
+    assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name_of(order_id, attempt))
+
+
+def test_the_longest_name_has_exactly_lambdas_64_characters():
+    assert len(name_of("A" * 48, MAX_ATTEMPT)) == 64
+
+
+@pytest.mark.parametrize("attempt", [0, -1, MAX_ATTEMPT + 1])
+def test_there_is_no_name_for_an_attempt_that_would_not_fit(attempt):
+    with pytest.raises(ValueError, match="attempt"):
+        ExecutionName.of(STACK_ID, "A", attempt)
+
+
+@given(*[st.tuples(st.sampled_from([STACK_ID, OTHER_STACK_ID]), order_ids, attempts)] * 2)
+def test_two_names_are_the_same_only_for_the_same_stack_order_and_attempt(one, other):
+    assert (str(ExecutionName.of(*one)) == str(ExecutionName.of(*other))) == (one == other)
+
+
+@given(order_ids, st.integers(1, 999))
+def test_an_order_id_that_ends_in_a_number_is_not_taken_for_an_attempt(prefix, number):
+    order_id = f"{prefix[:40]}-{number}"
+    assert name_of(order_id) != name_of(prefix[:40], number)
+    assert ExecutionName.parse(name_of(order_id, 2)).order_id == order_id
+    assert ExecutionName.parse(name_of(order_id, 2)).attempt == 2
+
+
+def test_a_stack_created_again_under_its_old_name_has_other_names():
+    assert name_of("A", stack_id=STACK_ID) != name_of("A", stack_id=OTHER_STACK_ID)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nightly-run",
+        "0123abcd",
+        "0123abcd-A",
+        "0123abcd--1",
+        "0123abcd-A-0",
+        "0123abcd-A-01",
+        "0123abcd-A-1000000",
+        "0123abcd-A-x",
+        "0123ABCD-A-1",
+        "0123abc-A-1",
+        "0123abcde-A-1",
+        "0123abcd--A-1",
+        "0123abcd-_A-1",
+        "0123abcd-A.B-1",
+        "0123abcd-A-1\n",
+        " 0123abcd-A-1",
+        "0123abcd-A-\u0661",
+        "0123abcd-" + "A" * 49 + "-1",
+    ],
+)
+def test_a_name_of_another_form_is_nobodys(text):
+    assert ExecutionName.parse(text) is None
+
+
+@given(order_ids, attempts, st.sampled_from(["7", "prod", "$LATEST", "1024"]), st.sampled_from(["aws", "aws-cn"]))
+def test_the_name_is_found_in_its_executions_arn(order_id, attempt, version, partition):
+    name = ExecutionName.of(STACK_ID, order_id, attempt)
+    arn = f"arn:{partition}:lambda:eu-west-1:123456789012:function:f:{version}/durable-execution/{name}/{RUN_ID}"
+    assert ExecutionName.in_arn(arn) == name
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "",
+        ALIAS,
+        "arn:aws:sqs:us-east-1:123456789012:orders",
+        f"{EXECUTION}/{RUN_ID}/{RUN_ID}",
+        f"{EXECUTION}/nightly-run/{RUN_ID}",
+        f"{EXECUTION}/0123abcd-A-1",
+        f"{EXECUTION}/0123abcd-A-1/",
+        f"{EXECUTION}/0123abcd-A-1/{RUN_ID}/more",
+        f"{EXECUTION}/0123abcd-A-1/{RUN_ID}\n",
+        f"{ALIAS}/other/0123abcd-A-1/{RUN_ID}",
+        "/durable-execution/0123abcd-A-1/id",
+    ],
+)
+def test_an_arn_without_a_name_of_the_pipelines_has_none(arn):
+    assert ExecutionName.in_arn(arn) is None
+
+
+# ── starts ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def lambda_client():
+    return client("lambda")
+
+
+def started(name):
+    return 202, {"X-Amz-Durable-Execution-Arn": f"{EXECUTION}/{name}/{RUN_ID}"}, b""
+
+
+def start(lambda_client, *answers, attempt=1):
+    endpoint = Endpoint(lambda_client, "Invoke", *answers)
+    return endpoint, lambda: OrderExecutions(lambda_client, ALIAS, STACK_ID).start(ORDER, attempt)
+
+
+def test_a_start_sends_the_canonical_bytes_and_nothing_else_under_the_orders_name(lambda_client):
+    endpoint, start_it = start(lambda_client, started(name_of("ORDER-123")))
+    start_it()
+    (request,) = endpoint.requests
+    assert request.body == ORDER.canonical_bytes() == b'{"attributes":{"a":"1","b":"2"},"orderId":"ORDER-123"}'
+    assert request.headers["X-Amz-Invocation-Type"] == b"Event"
+    assert request.headers["X-Amz-Durable-Execution-Name"].decode() == name_of("ORDER-123")
+    assert unquote(request.url).endswith(f"/functions/{ALIAS}/invocations")
+
+
+def test_a_start_answers_the_executions_arn(lambda_client):
+    _, start_it = start(lambda_client, started(name_of("ORDER-123")))
+    assert start_it() == f"{EXECUTION}/{name_of('ORDER-123')}/{RUN_ID}"
+
+
+def test_a_start_said_twice_sends_the_same_request_twice(lambda_client):
+    """Lambda joins the two by name and payload."""
+    endpoint, start_it = start(lambda_client, started(name_of("ORDER-123")))
+    assert start_it() == start_it()
+    once, again = ((request.url, request.body, request.headers["X-Amz-Durable-Execution-Name"]) for request in endpoint.requests)
+    assert once == again
+
+
+def test_a_retry_starts_under_a_name_of_its_own(lambda_client):
+    endpoint, start_it = start(lambda_client, started(name_of("ORDER-123", 2)), attempt=2)
+    start_it()
+    assert endpoint.requests[0].headers["X-Amz-Durable-Execution-Name"].decode() == name_of("ORDER-123", 2)
+
+
+def test_a_name_taken_by_another_body_is_a_conflict(lambda_client):
+    _, start_it = start(lambda_client, refusal(409, "DurableExecutionAlreadyStartedException"))
+    with pytest.raises(OrderConflict, match="^order ORDER-123 was already started with another body$"):
+        start_it()
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (429, "TooManyRequestsException"),
+        (429, "SomethingNewException"),
+        (500, "ServiceException"),
+        (502, "ResourceNotReadyException"),
+        (503, "ServiceUnavailableException"),
+        (504, "GatewayTimeout"),
+    ],
+)
+def test_a_start_that_lambda_cannot_take_now_may_pass(lambda_client, status, code):
+    _, start_it = start(lambda_client, refusal(status, code))
+    with pytest.raises(StartUnavailable, match=code):
+        start_it()
+
+
+@pytest.mark.parametrize(
+    "silence",
+    [
+        ReadTimeoutError(endpoint_url=ALIAS),
+        ConnectTimeoutError(endpoint_url=ALIAS),
+        EndpointConnectionError(endpoint_url=ALIAS),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_start_that_is_not_answered_may_pass(lambda_client, silence):
+    _, start_it = start(lambda_client, silence)
+    with pytest.raises(StartUnavailable):
+        start_it()
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (403, "AccessDeniedException"),
+        (404, "ResourceNotFoundException"),
+        (400, "InvalidParameterValueException"),
+        (409, "ResourceConflictException"),
+        (413, "RequestTooLargeException"),
+    ],
+)
+def test_any_other_refusal_of_a_start_is_raised_as_it_came(lambda_client, status, code):
+    _, start_it = start(lambda_client, refusal(status, code))
+    with pytest.raises(ClientError) as refused:
+        start_it()
+    assert refused.value.response["Error"]["Code"] == code
+
+
+def test_no_failed_start_repeats_the_order(lambda_client):
+    order = parse_order(json.dumps({"orderId": "A", "attributes": {"secret": "zqMARKqz"}}))
+    for answer in (refusal(429, "TooManyRequestsException"), refusal(409, "DurableExecutionAlreadyStartedException")):
+        fresh = client("lambda")
+        Endpoint(fresh, "Invoke", answer)
+        with pytest.raises((StartUnavailable, OrderConflict)) as failed:
+            OrderExecutions(fresh, ALIAS, STACK_ID).start(order)
+        assert "zqMARKqz" not in str(failed.value)

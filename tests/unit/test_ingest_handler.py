@@ -1,0 +1,84 @@
+"""The ingest function as Lambda calls it."""
+
+import importlib
+import io
+import json
+import sys
+
+import boto3
+import pytest
+
+from tests.unit.test_executions import ALIAS, STACK_ID, name_of, started
+from tests.unit.test_ingest_batch import event
+from tests.unit.transport import Endpoint, refusal
+
+
+@pytest.fixture
+def sqs(aws):
+    return boto3.client("sqs")
+
+
+@pytest.fixture
+def queue(sqs):
+    return sqs.create_queue(QueueName="rejected")["QueueUrl"]
+
+
+@pytest.fixture
+def ingest(queue, monkeypatch):
+    monkeypatch.setenv("ORCHESTRATOR_ARN", ALIAS)
+    monkeypatch.setenv("REJECTED_ORDERS_QUEUE_URL", queue)
+    monkeypatch.setenv("STACK_ID", STACK_ID)
+    monkeypatch.delitem(sys.modules, "ingest.handler", raising=False)
+    return importlib.import_module("ingest.handler")
+
+
+def messages(bodies):
+    batch = event(*bodies)
+    for record in batch["Records"]:
+        record["body"] = bodies[record["messageId"]]
+    return batch
+
+
+def test_a_mixed_batch_gives_back_only_what_could_not_be_started(ingest, sqs, queue, lambda_context):
+    def answer(order_id):
+        return refusal(403, "AccessDeniedException") if order_id == "DENIED" else started(name_of(order_id))
+
+    class Lambda(Endpoint):
+        def _answer(self, request, **kwargs):
+            self._answers = [answer(json.loads(request.body)["orderId"])]
+            return super()._answer(request, **kwargs)
+
+    Lambda(ingest._intake.executions._client, "Invoke")
+    bodies = {"good": '{"orderId": "GOOD"}', "bad": "no order", "denied": '{"orderId": "DENIED"}'}
+    assert ingest.handler(messages(bodies), lambda_context) == {"batchItemFailures": [{"itemIdentifier": "denied"}]}
+    (rejected,) = sqs.receive_message(QueueUrl=queue)["Messages"]
+    assert rejected["Body"] == "no order"
+
+
+def test_each_batch_has_a_processor_of_its_own(ingest, lambda_context, monkeypatch):
+    """A thread that outlives its batch must find nothing of the next one."""
+    made = []
+
+    class Recorded(ingest.ParallelBatchProcessor):
+        def __init__(self, *args):
+            super().__init__(*args)
+            made.append(self)
+
+    monkeypatch.setattr(ingest, "ParallelBatchProcessor", Recorded)
+    for _ in range(2):
+        ingest.handler(messages({"bad": "no order"}), lambda_context)
+    assert len(made) == len(set(map(id, made))) == 2
+
+
+def test_the_client_has_a_connection_for_every_thread(ingest):
+    assert ingest._intake.executions._client.meta.config.max_pool_connections >= ingest.MAX_THREADS
+
+
+def test_a_rejected_message_is_logged_whatever_its_keys(ingest, lambda_context, monkeypatch):
+    """A key can hold half of a surrogate pair, which no output stream can encode."""
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+    monkeypatch.setattr(ingest._logger.registered_handler, "stream", out)
+    ingest.handler(messages({"bad": '{"\\ud800": 1, "\\ud800": 2}'}), lambda_context)
+    out.seek(0)
+    (line,) = [json.loads(line) for line in out if "message rejected" in line]
+    assert line["messageId"] == "bad"

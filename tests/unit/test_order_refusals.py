@@ -1,0 +1,433 @@
+"""What is not an order is refused by name, with every field and reason, and with nothing of its content."""
+
+import json
+import traceback
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from shared.currencies import CURRENCIES
+from shared.errors import InvalidOrder, NotJson, OrderTooLarge
+from shared.order import Order, order_from, parse_json, parse_order
+from tests.unit.orders import order_data
+from tests.unit.test_order_canonical import order_of
+
+LINE = {"sku": "S", "quantity": 1, "unitPrice": "1"}
+MARK = "zqMARKqz"
+
+
+def refusal_of(text):
+    with pytest.raises(InvalidOrder) as refused:
+        parse_order(text)
+    return refused.value
+
+
+def fields_refused(data):
+    """Field and reason of everything that is wrong with an order given as Python data."""
+    with pytest.raises(InvalidOrder) as refused:
+        order_from(data)
+    assert type(refused.value) is InvalidOrder
+    return {error.field: error.reason for error in refused.value.errors}
+
+
+# ── JSON, strictly ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "order",
+        "{",
+        '{"orderId":"A"',
+        '{"orderId":"A"} {}',
+        '{"orderId":"A",}',
+        "{'orderId':'A'}",
+        '{"orderId":"A\n"}',
+        '{"orderId":"A\x00"}',
+        '{"orderId":"\\x41"}',
+        '{"orderId":"A"}\x00',
+        '\ufeff{"orderId":"A"}',
+        '{"orderId":"A","items":[{"quantity":01}]}',
+        '{"orderId":"A","items":[{"unitPrice":.5}]}',
+        '{"orderId":"A","items":[{"unitPrice":+1}]}',
+        "\ud800",
+    ],
+)
+def test_what_is_not_json_is_refused_as_not_json(text):
+    error = refusal_of(text)
+    assert type(error) is NotJson
+    assert error.code == "NOT_JSON"
+    assert str(error).startswith("not JSON: ")
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_that_only_python_would_read_is_not_json(constant):
+    error = refusal_of(f'{{"orderId":"A","attributes":{{"a":[{constant}]}}}}')
+    assert type(error) is NotJson
+    assert constant in str(error)
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":', '[{"a":'])
+def test_nesting_without_end_is_refused_as_not_json(opening):
+    assert type(refusal_of(opening * 100_000)) is NotJson
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('{"orderId":"A","orderId":"B"}', "orderId"),
+        ('{"orderId":"A","orderId":"A"}', "orderId"),
+        ('{"orderId":"A","order\\u0049d":"B"}', "orderId"),
+        ('{"orderId":"A","items":[{"sku":"S","quantity":1,"quantity":2,"unitPrice":"1"}]}', "quantity"),
+        ('{"orderId":"A","attributes":{"channel":"web","gift":"","channel":"app"}}', "channel"),
+        ('{"orderId":"A","unknown":[[{"deep":{"down":1,"down":1}}]]}', "down"),
+        ('[{"a":1,"a":1}]', "a"),
+        ('{"":1,"":1}', ""),
+    ],
+)
+def test_a_key_given_twice_anywhere_is_refused_and_named(text, key):
+    error = refusal_of(text)
+    assert error.code == "INVALID_ORDER"
+    assert [(problem.field, problem.reason) for problem in error.errors] == [(key, "key given twice in one object")]
+
+
+def test_the_same_key_in_two_objects_is_no_key_given_twice():
+    order = parse_order(json.dumps({"orderId": "A", "items": [LINE, LINE], "attributes": {"orderId": "x"}}))
+    assert len(order.items) == 2
+
+
+def test_json_numbers_are_read_exactly():
+    numbers = parse_json("[1, -7, 0.1, 29.330000000000000000001, 1e2]")
+    assert [type(number).__name__ for number in numbers] == ["int", "int", "Decimal", "Decimal", "Decimal"]
+    assert [str(number) for number in numbers] == ["1", "-7", "0.1", "29.330000000000000000001", "1E+2"]
+
+
+# ── orders, strictly ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("data", [None, True, 0, "ORDER-1", [], [{"orderId": "A"}], {}])
+def test_what_has_no_order_id_is_refused(data):
+    assert refusal_of(json.dumps(data)).code == "INVALID_ORDER"
+
+
+@pytest.mark.parametrize("name", ["order_id", "OrderId", "total", "", "orderId ", "é", "items.0"])
+def test_an_unknown_field_is_refused_and_named(name):
+    assert fields_refused({"orderId": "A", name: None}) == {name: "Extra inputs are not permitted"}
+
+
+def test_an_unknown_field_of_an_item_is_refused_and_named():
+    assert fields_refused({"orderId": "A", "items": [LINE, {**LINE, "price": "1"}]}) == {
+        "items.1.price": "Extra inputs are not permitted"
+    }
+
+
+def test_every_wrong_field_is_named_at_once():
+    data = {"orderId": "", "customerId": 7, "currency": "usd", "placedAt": "today", "items": [{}], "attributes": 1}
+    assert fields_refused(data).keys() == {
+        "orderId",
+        "customerId",
+        "currency",
+        "placedAt",
+        "attributes",
+        "items.0.sku",
+        "items.0.quantity",
+        "items.0.unitPrice",
+    }
+
+
+def test_an_order_id_with_a_trailing_newline_is_refused():
+    assert fields_refused({"orderId": "ORDER-1\n"}).keys() == {"orderId"}
+
+
+@pytest.mark.parametrize(
+    "order_id", ["", "-A", "_A", "A B", " A", "A.B", "A/B", "A:B", "Ä", "\u0661", "A" * 49, 1, True, None, ["A"]]
+)
+def test_an_order_id_that_no_execution_could_be_named_for_is_refused(order_id):
+    assert fields_refused({"orderId": order_id}).keys() == {"orderId"}
+
+
+@pytest.mark.parametrize("order_id", ["A", "0", "a-", "A_-9", "A" * 48])
+def test_an_order_id_of_letters_digits_dashes_and_underscores_is_taken(order_id):
+    assert order_from({"orderId": order_id}).order_id == order_id
+
+
+@pytest.mark.parametrize("customer_id", ["", "-1", "a b", "a\n", "é", "A" * 65, 4, False])
+def test_a_customer_id_of_another_form_is_refused(customer_id):
+    assert fields_refused({"orderId": "A", "customerId": customer_id}).keys() == {"customerId"}
+
+
+@pytest.mark.parametrize("customer_id", ["4", "someone@example.com", "tenant|eu:4.2_x-y", "A" * 64])
+def test_a_customer_id_as_other_systems_make_them_is_taken(customer_id):
+    assert order_from({"orderId": "A", "customerId": customer_id}).customer_id == customer_id
+
+
+@pytest.mark.parametrize("quantity", [0, -1, 1_000_001, 1.0, "1", True, False, None, [1], 10**70])
+def test_a_quantity_that_is_not_a_whole_number_from_one_to_a_million_is_refused(quantity):
+    assert fields_refused({"orderId": "A", "items": [{**LINE, "quantity": quantity}]}).keys() == {"items.0.quantity"}
+
+
+@pytest.mark.parametrize("spelling", ["1.0", "1e0", "10e-1", "true", "1" * 5_000, "-" + "1" * 5_000])
+def test_a_quantity_in_another_spelling_than_an_integers_is_refused(spelling):
+    text = '{"orderId":"A","items":[{"sku":"S","quantity":' + spelling + ',"unitPrice":"1"}]}'
+    assert [error.field for error in refusal_of(text).errors] == ["items.0.quantity"]
+
+
+@pytest.mark.parametrize("sku", ["", " ", " S", "S ", "S\n", "S\tS", "Ü", "\x7f", "S" * 65, 5, None])
+def test_a_sku_that_is_not_printable_ascii_is_refused(sku):
+    assert fields_refused({"orderId": "A", "items": [{**LINE, "sku": sku}]}).keys() == {"items.0.sku"}
+
+
+@pytest.mark.parametrize("sku", ["S", "a b", "~!", "S" * 64])
+def test_a_sku_of_printable_ascii_is_taken(sku):
+    assert order_from({"orderId": "A", "items": [{**LINE, "sku": sku}]}).items[0].sku == sku
+
+
+@pytest.mark.parametrize("items", [None, {}, "", 0, True])
+def test_items_that_are_not_a_list_are_refused(items):
+    assert fields_refused({"orderId": "A", "items": items}).keys() == {"items"}
+
+
+@pytest.mark.parametrize("item", [None, [], "S", 1, True])
+def test_an_item_that_is_not_an_object_is_refused(item):
+    assert fields_refused({"orderId": "A", "items": [item]}).keys() == {"items.0"}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "field"),
+    [
+        (None, "attributes"),
+        ([], "attributes"),
+        ("x", "attributes"),
+        ({"a": 1}, "attributes.a"),
+        ({"a": None}, "attributes.a"),
+        ({"a": True}, "attributes.a"),
+        ({"a": ["x"]}, "attributes.a"),
+        ({"a": "x" * 257}, "attributes.a"),
+        ({"": "x"}, "attributes..[key]"),
+        ({"a b": "x"}, "attributes.a b.[key]"),
+        ({"ä": "x"}, "attributes.ä.[key]"),
+        ({"a\n": "x"}, "attributes.a\n.[key]"),
+        ({"n" * 65: "x"}, f"attributes.{'n' * 65}.[key]"),
+        ({str(n): "x" for n in range(51)}, "attributes"),
+    ],
+)
+def test_attributes_of_another_form_are_refused(attributes, field):
+    assert fields_refused({"orderId": "A", "attributes": attributes}).keys() == {field}
+
+
+def test_fifty_attributes_of_256_characters_are_taken():
+    attributes = {f"{n:064}": "é" * 256 for n in range(50)}
+    assert order_from({"orderId": "A", "attributes": attributes}).attributes == attributes
+
+
+@pytest.mark.parametrize(
+    "placed_at",
+    [
+        "",
+        "today",
+        852120000,
+        "852120000",
+        "1997-01-01",
+        "1997-01-01T12:00:00",
+        "1997-01-01T12:00Z",
+        "1997-1-1T12:00:00Z",
+        "1997-01-01T12:00:00 Z",
+        "1997-01-01T12:00:00Z\n",
+        "1997-01-01T12:00:00,5Z",
+        "1997-01-01T12:00:00.Z",
+        "1997-01-01T12:00:00+0100",
+        "1997-01-01T12:00:00+01",
+        "1997-01-01T12:00:00+01:00:00",
+        "19970101T120000Z",
+        "1997-W01-3T12:00:00Z",
+        "\u0661997-01-01T12:00:00Z",
+        "1997-02-29T12:00:00Z",
+        "1997-13-01T12:00:00Z",
+        "0000-01-01T12:00:00Z",
+        "1997-01-01T24:00:00Z",
+        "1997-01-01T12:60:00Z",
+        "1997-01-01T12:00:60Z",
+        "1997-01-01T12:00:00+24:00",
+        "0001-01-01T00:00:00+00:01",
+        "9999-12-31T23:59:59-00:01",
+    ],
+)
+def test_a_time_without_a_zone_or_that_does_not_exist_is_refused(placed_at):
+    assert fields_refused({"orderId": "A", "placedAt": placed_at}).keys() == {"placedAt"}
+
+
+@pytest.mark.parametrize("offset", ["+00:60", "+05:99", "-01:75"])
+def test_a_zone_of_more_than_59_minutes_past_the_hour_is_refused(offset):
+    assert fields_refused({"orderId": "A", "placedAt": f"1997-01-01T12:00:00{offset}"}).keys() == {"placedAt"}
+
+
+def test_a_time_finer_than_the_canonical_form_is_refused_not_cut():
+    """Two orders a nanosecond apart would otherwise be one."""
+    assert fields_refused({"orderId": "A", "placedAt": "1997-01-01T12:00:00.1234567Z"}).keys() == {"placedAt"}
+
+
+def test_zeros_past_the_microsecond_are_no_finer_time():
+    assert order_from({"orderId": "A", "placedAt": "1997-01-01T12:00:00.500000000Z"}) == order_from(
+        {"orderId": "A", "placedAt": "1997-01-01T12:00:00.5Z"}
+    )
+
+
+# ── currencies ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_currency_is_three_capital_letters():
+    assert all(len(code) == 3 and code.isascii() and code.isalpha() and code.isupper() for code in CURRENCIES)
+
+
+@pytest.mark.parametrize("code", ["USD", "EUR", "JPY", "GBP", "CHF", "CNY", "INR", "BRL", "KWD", "XOF", "ZWG", "XCG"])
+def test_money_in_use_is_a_currency(code):
+    assert order_from({"orderId": "A", "currency": code}).currency == code
+
+
+@pytest.mark.parametrize(
+    "code", ["XXX", "XTS", "XAU", "XAG", "DEM", "usd", "Usd", "US", "USDT", "US$", "", " USD", "USD\n", 840, True, ["USD"]]
+)
+def test_what_is_no_money_in_use_is_refused(code):
+    assert fields_refused({"orderId": "A", "currency": code}).keys() == {"currency"}
+
+
+# ── size ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_order_one_byte_over_64_kib_is_refused_as_too_large():
+    error = refusal_of(json.dumps(order_of(65_537)))
+    assert type(error) is OrderTooLarge
+    assert error.code == "TOO_LARGE"
+    assert str(error) == "65537 bytes in canonical form, more than the 65536 allowed"
+
+
+def test_the_limit_counts_bytes_not_characters():
+    data = order_of(65_000)
+    data["attributes"]["wide"] = "\U0001f600" * 256
+    assert refusal_of(json.dumps(data)).code == "TOO_LARGE"
+    data["attributes"]["wide"] = "x" * 256
+    assert len(order_from(data).canonical_bytes()) < 65_536
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('{"orderId":"A","items":[' + ",".join(["{}"] * 100_000) + "]}", id="wrong items"),
+        pytest.param(json.dumps({"orderId": "A"} | {f"f{n}": 0 for n in range(50_000)}), id="unknown fields"),
+        pytest.param(
+            json.dumps({"orderId": "A", "attributes": {f"!{n}": 0 for n in range(50_000)}}), id="wrong attributes"
+        ),
+    ],
+)
+def test_a_message_full_of_mistakes_is_refused_in_a_few_words(text):
+    """Each mistake is worth about a kilobyte of memory and a place in a log line; a body of 1 MiB holds a million."""
+    error = refusal_of(text)
+    assert len(error.errors) <= 1_000
+    assert len(str(error)) <= 256 * 1024
+
+
+# ── whatever comes ────────────────────────────────────────────────────────────────────────────────
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+# Any text at all, halves of surrogate pairs included: a JSON escape can spell them.
+any_text = st.text(st.characters())
+
+
+def parses_or_is_refused(text):
+    try:
+        assert isinstance(parse_order(text), Order)
+    except InvalidOrder as error:
+        assert error.errors
+        assert all(isinstance(problem.field, str) and problem.reason for problem in error.errors)
+        assert all(len(problem.field) <= 128 for problem in error.errors)
+
+
+@given(any_text)
+@example("\ud800")
+def test_any_text_is_an_order_or_refused(text):
+    parses_or_is_refused(text)
+
+
+@given(json_values)
+def test_any_json_is_an_order_or_refused(value):
+    parses_or_is_refused(json.dumps(value))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["orderId", "customerId", "items", "currency", "placedAt", "attributes"]) | any_text,
+        json_values | any_text | st.dictionaries(any_text, any_text, max_size=3),
+    ),
+    st.lists(st.dictionaries(st.sampled_from(["sku", "quantity", "unitPrice"]) | st.text(), json_values), max_size=3),
+)
+@example({"\ud800": 1}, [])
+@example({"attributes": {"\ud800": "\udfff"}}, [])
+def test_any_values_in_an_orders_fields_are_an_order_or_refused(data, items):
+    parses_or_is_refused(json.dumps(data))
+    parses_or_is_refused(json.dumps({"orderId": "A", "items": items, **data}))
+
+
+@given(order_data(), st.data())
+def test_any_beginning_of_an_order_is_refused_as_not_json(data, drawn):
+    text = json.dumps(data)
+    beginning = text[: drawn.draw(st.integers(0, len(text) - 1))]
+    assert type(refusal_of(beginning)) is NotJson
+
+
+# ── nothing of the content in an error ────────────────────────────────────────────────────────────
+
+
+def says_nothing_of(mark, text):
+    try:
+        parse_order(text)
+    except InvalidOrder as error:
+        said = "".join(traceback.format_exception(error)) + repr(error) + str(error.errors)
+        assert mark not in said
+        return True
+    return False
+
+
+@st.composite
+def marked(draw):
+    """An order with the mark in one of its values, wherever in it and in whatever type."""
+    data = draw(order_data())
+    data.setdefault("items", [dict(LINE)])
+    data.setdefault("attributes", {"a": ""})
+    parent, name = draw(
+        st.sampled_from(
+            [(data, name) for name in ("orderId", "customerId", "currency", "placedAt", "items", "attributes", "other")]
+            + [(data["items"][0], name) for name in ("sku", "quantity", "unitPrice", "other")]
+            + [(data["attributes"], name) for name in (*data["attributes"], "n" * 99)]
+        )
+    )
+    text = draw(
+        st.sampled_from([MARK, f" {MARK} ", f"{MARK}\n", MARK * 99, f"1997-01-01T12:00:00Z{MARK}", f"-{MARK}"])
+    )
+    parent[name] = draw(st.sampled_from([text, [text], {"a": text}, [[{"a": [text]}]]]))
+    return data
+
+
+@given(marked())
+def test_no_error_repeats_a_value(data):
+    assert says_nothing_of(MARK, json.dumps(data)) or MARK in str(order_from(data).canonical())
+
+
+@given(marked(), st.data())
+def test_no_error_repeats_a_value_of_a_text_that_breaks_off(data, drawn):
+    text = json.dumps(data)
+    assert says_nothing_of(MARK, text[: drawn.draw(st.integers(0, len(text) - 1))])
+
+
+@given(order_data(), st.sampled_from(["quantity", "unitPrice", "sku", "other"]), st.booleans())
+def test_no_error_repeats_a_number(data, name, whole):
+    mark = "98765432109876543210"
+    number = "@" if whole else "@.5"
+    text = json.dumps({**data, "items": [{**LINE, name: "@"}]}).replace('"@"', number.replace("@", mark))
+    assert says_nothing_of(mark, text)

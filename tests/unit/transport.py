@@ -1,0 +1,53 @@
+"""AWS at the other end of the wire: boto3's own clients, whose requests are answered here instead of sent."""
+
+import io
+import json
+
+import boto3
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
+
+
+class Body(io.BytesIO):
+    """An HTTP response's body as urllib3 hands it to botocore."""
+
+    def stream(self, **_kwargs):
+        yield self.read()
+
+
+class Endpoint:
+    """Answers one operation of a client; `requests` is what was sent. An answer that is an exception is raised."""
+
+    def __init__(self, client, operation, *answers):
+        self.requests = []
+        self._answers = list(answers)
+        service = client.meta.service_model.service_id.hyphenize()
+        client.meta.events.register(f"before-send.{service}.{operation}", self._answer)
+
+    def _answer(self, request, **_kwargs):
+        self.requests.append(request)
+        # The last answer holds from then on.
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if answer is None:
+            return None
+        if isinstance(answer, Exception):
+            raise answer
+        status, headers, body = answer
+        return AWSResponse(request.url, status, headers, Body(body))
+
+
+def client(service):
+    """A client that tries once and knows nobody real."""
+    return boto3.client(
+        service,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        endpoint_url=f"https://{service}.invalid",
+        config=Config(retries={"mode": "standard", "total_max_attempts": 1}),
+    )
+
+
+def refusal(status, code, message="refused"):
+    """An error of AWS's, as Lambda, DynamoDB and SQS write them."""
+    return status, {"x-amzn-errortype": code}, json.dumps({"__type": code, "message": message}).encode()

@@ -1,0 +1,84 @@
+"""An order whose process dies, or whose ledger is away: one history all the same, and few calls of the enricher."""
+
+import itertools
+
+import pytest
+
+from shared.ledger import MAX_STARTS
+from tests.workflow.durable import COMPLETED, ORDER, Killed, answer, dynamodb_error, failure
+
+# The writes of an order that meets no fault: claim, enriched, finalizing, completed.
+WRITES = range(1, 5)
+MOMENTS = ("before", "after")
+
+
+@pytest.mark.parametrize("kill", list(itertools.product(WRITES, MOMENTS)), ids=str)
+def test_an_order_survives_its_process_dying_at_any_write(pipeline, kill):
+    pipeline.kill_at(*kill)
+    result = answer(pipeline.run(ORDER))
+    entry = pipeline.entry("ORDER-123")
+    assert pipeline.states("ORDER-123") == COMPLETED
+    assert entry.version == len(entry.history)
+    # What is answered is what is on record, whichever process wrote it.
+    assert result["enrichmentResult"] == entry.enrichment
+    assert result["processedAt"] == entry.result["processedAt"]
+    # Only an answer that never reached the ledger is asked for again.
+    assert pipeline.enricher.calls == (2 if kill == (2, "before") else 1)
+
+
+def test_a_step_that_kills_its_process_every_time_ends_failed(pipeline):
+    pipeline.enricher.answers = itertools.repeat(Killed("in the enricher's call"))
+    error_type, _ = failure(pipeline.run(ORDER))
+    assert error_type == "TooManyStarts"
+    assert pipeline.enricher.calls == MAX_STARTS
+    assert pipeline.entry("ORDER-123").error["type"] == "TooManyStarts"
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_an_outage_of_the_ledger_is_waited_out_and_nothing_is_lost(pipeline, write):
+    outage = iter(range(6))
+
+    def throttle(number, moment):
+        if moment == "before" and number >= write and next(outage, None) is not None:
+            raise dynamodb_error("ThrottlingException")
+
+    pipeline.on_write(throttle)
+    answer(pipeline.run(ORDER))
+    assert pipeline.states("ORDER-123") == COMPLETED
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_write_that_was_applied_and_not_answered_is_recognised_as_its_own(pipeline, write):
+    def cut(number, moment):
+        if (number, moment) == (write, "after"):
+            raise dynamodb_error("ThrottlingException")
+
+    pipeline.on_write(cut)
+    answer(pipeline.run(ORDER))
+    assert pipeline.states("ORDER-123") == COMPLETED
+    entry = pipeline.entry("ORDER-123")
+    assert entry.version == len(entry.history)
+
+
+def test_a_failing_ledger_does_not_use_up_the_enrichers_attempts(pipeline):
+    outage = iter(range(5))
+
+    def throttle(number, moment):
+        if moment == "before" and next(outage, None) is not None:
+            raise dynamodb_error("ThrottlingException")
+
+    pipeline.on_write(throttle)
+    pipeline.enricher.answers = iter([{"errorType": "Boom"}, {"errorType": "Boom"}, None])
+    answer(pipeline.run(ORDER))
+    assert pipeline.enricher.calls == 3
+
+
+def test_a_failure_that_cannot_be_recorded_still_ends_the_execution_with_its_reason(pipeline):
+    def refuse(number, moment):
+        if moment == "before" and number > 1:
+            raise dynamodb_error("AccessDeniedException")
+
+    pipeline.on_write(refuse)
+    pipeline.enricher.answers = iter([{"statusCode": 404}])
+    assert failure(pipeline.run(ORDER)) == ("EnrichmentRejected", "the enricher answered statusCode 404")
+    assert pipeline.states("ORDER-123") == ["RECEIVED", "ENRICHING"]

@@ -1,0 +1,218 @@
+"""The main job, before your eyes: real purchases through the whole pipeline on a local stack of its own.
+
+Exit status 0 only if every order ended as it should, every bad message was set aside with its reason, and no message
+is left in a queue.
+"""
+
+import json
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from shared.ledger import Ledger
+from shared.ledger_item import LedgerEntry
+from shared.states import TERMINAL, State
+from tools.local_stack import LocalStack, LocalStackError, local_stack
+from tools.local_stack.pipeline import load_samples
+
+SAMPLES: Final = Path(__file__).parents[1] / "samples"
+PURCHASES: Final = 40
+PATIENCE_S: Final = 120
+POLL_S: Final = 0.25
+
+console = Console(highlight=False)
+
+
+@dataclass(frozen=True)
+class SpecialCase:
+    """A message that is not a plain purchase, and what must become of it: a state, or a reject's reason code."""
+
+    case: str
+    expected: str
+    body: str
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A message as it lies in the rejected-orders queue."""
+
+    body: str
+    reason_code: str
+    field_errors: list[dict[str, str]]
+
+
+class Demo:
+    """One run against one stack."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        self._sqs = stack.client("sqs")
+        self._lambda = stack.client("lambda")
+        self._outputs = stack.outputs
+        self.ledger = Ledger(stack.client("dynamodb"), stack.outputs["LedgerTableName"])
+
+    def send(self, bodies: list[str]) -> None:
+        """Put messages on the orders queue, ten a request."""
+        for start in range(0, len(bodies), 10):
+            entries = [{"Id": str(i), "MessageBody": body} for i, body in enumerate(bodies[start : start + 10])]
+            self._sqs.send_message_batch(QueueUrl=self._outputs["OrdersQueueUrl"], Entries=entries)
+
+    def invoke(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Invoke the alias directly, wait, and answer its result."""
+        response = self._lambda.invoke(
+            FunctionName=self._outputs["DurableOrderProcessorArn"], Payload=json.dumps(order).encode()
+        )
+        result: dict[str, Any] = json.loads(response["Payload"].read())
+        return result
+
+    def wait_for_end(self, order_ids: list[str]) -> dict[str, LedgerEntry]:
+        """Show progress until every order has ended, or patience has; answer what the ledger says of each."""
+        entries: dict[str, LedgerEntry] = {}
+        deadline = time.monotonic() + PATIENCE_S
+        columns = (TextColumn("  orders ended"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, TextColumn("{task.fields[states]}"), console=console) as progress:
+            task = progress.add_task("orders", total=len(order_ids), states="")
+            while time.monotonic() < deadline:
+                for order_id in order_ids:
+                    if order_id not in entries or entries[order_id].state not in TERMINAL:
+                        entry = self.ledger.get(order_id)
+                        if entry is not None:
+                            entries[order_id] = entry
+                states = Counter(entry.state for entry in entries.values())
+                ended = sum(states[state] for state in TERMINAL)
+                running = "  ".join(f"{state} {states[state]}" for state in State if states[state])
+                progress.update(task, completed=ended, states=running)
+                if ended == len(order_ids):
+                    break
+                time.sleep(POLL_S)
+        return entries
+
+    def rejects(self, count: int) -> list[Reject]:
+        """The messages in the rejected-orders queue, waiting until there are `count`, or patience has ended."""
+        found: dict[str, Reject] = {}
+        deadline = time.monotonic() + PATIENCE_S
+        while len(found) < count and time.monotonic() < deadline:
+            response = self._sqs.receive_message(
+                QueueUrl=self._outputs["RejectedOrdersQueueUrl"],
+                MaxNumberOfMessages=10,
+                WaitTimeSeconds=2,
+                MessageAttributeNames=["All"],
+            )
+            for message in response.get("Messages", []):
+                attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
+                found[attributes["sourceMessageId"]] = Reject(
+                    message["Body"], attributes["reasonCode"], json.loads(attributes["fieldErrors"])
+                )
+        return list(found.values())
+
+    def messages_left(self) -> int:
+        """Messages in the orders queue, in flight or not, and in its dead-letter queue."""
+        counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+        left = 0
+        for queue in ("OrdersQueueUrl", "OrdersDlqUrl"):
+            attributes = self._sqs.get_queue_attributes(QueueUrl=self._outputs[queue], AttributeNames=list(counts))
+            left += sum(int(attributes["Attributes"][count]) for count in counts)
+        return left
+
+
+def run(stack: LocalStack) -> list[str]:
+    """The demo on a running stack. Answers what was not as it should be."""
+    demo = Demo(stack)
+    with (SAMPLES / "cdnow_orders.jsonl").open() as lines:
+        purchases = [line.strip() for line in islice(lines, PURCHASES)]
+    with (SAMPLES / "special_cases.jsonl").open() as lines:
+        specials = [SpecialCase(**json.loads(line)) for line in lines]
+    accepted = [special.body for special in specials if special.expected == State.COMPLETED]
+    # Whichever of two bodies comes first is the order: the conflicting one is held back until the ledger has the other.
+    conflicting = [special.body for special in specials if special.expected == "ORDER_CONFLICT"]
+    bad = [special.body for special in specials if special.body not in accepted + conflicting]
+    order_ids = list(dict.fromkeys(json.loads(body)["orderId"] for body in purchases + accepted))
+
+    console.print(f"sending {PURCHASES} purchases, {len(accepted)} special orders and {len(bad)} bad messages")
+    demo.send(purchases + accepted + bad)
+    entries = demo.wait_for_end(order_ids)
+    console.print(f"sending {len(conflicting)} message with a known order id and another body")
+    demo.send(conflicting)
+    console.print("invoking the alias directly and waiting for its answer")
+    answer = demo.invoke({"orderId": "DIRECT-1", "customerId": "CUST-00004"})
+    direct = demo.ledger.get("DIRECT-1")
+    if direct is not None:
+        entries[direct.order_id] = direct
+    rejects = demo.rejects(len(bad) + len(conflicting))
+
+    console.print(states_table(entries), timeline_table(entries.get("CDNOW-000001")), rejects_table(rejects))
+    problems = [
+        f"{order_id} is {entries[order_id].state if order_id in entries else 'not in the ledger'}"
+        for order_id in [*order_ids, "DIRECT-1"]
+        if order_id not in entries or entries[order_id].state is not State.COMPLETED
+    ]
+    if answer.get("success") is not True:
+        problems.append(f"the direct invoke answered {answer}")
+    expected = Counter((special.body, special.expected) for special in specials if special.body not in accepted)
+    found = Counter((reject.body, reject.reason_code) for reject in rejects)
+    problems += [f"not rejected as {code}: {body}" for body, code in expected - found]
+    problems += [f"rejected as {code}: {body}" for body, code in found - expected]
+    if left := demo.messages_left():
+        problems.append(f"{left} messages are left in the queues")
+    return problems
+
+
+def states_table(entries: dict[str, LedgerEntry]) -> Table:
+    """How many orders are in which state."""
+    table = Table("state", "orders", title="Orders by state", title_justify="left")
+    for state, count in Counter(entry.state for entry in entries.values()).items():
+        table.add_row(state, str(count))
+    return table
+
+
+def timeline_table(entry: LedgerEntry | None) -> Table:
+    """One order's history."""
+    table = Table("state", "at", "attempt", title="An order's timeline", title_justify="left")
+    if entry is not None:
+        table.title = f"The timeline of {entry.order_id}"
+        for step in entry.history:
+            table.add_row(step.state, step.at, str(step.attempt))
+    return table
+
+
+def rejects_table(rejects: list[Reject]) -> Table:
+    """The rejected messages, each with its reason."""
+    table = Table("reason", "field", "why", "message", title="Rejected messages", title_justify="left", show_lines=True)
+    for reject in sorted(rejects, key=lambda reject: reject.reason_code):
+        fields = "\n".join(error["field"] or "(all)" for error in reject.field_errors)
+        reasons = "\n".join(error["reason"] for error in reject.field_errors)
+        table.add_row(reject.reason_code, fields, reasons, reject.body[:40])
+    return table
+
+
+def main() -> int:
+    """Start a stack, run the demo, end the stack. The exit status."""
+    console.print("starting a local stack and deploying template.yaml to it")
+    began = time.monotonic()
+    try:
+        with local_stack() as stack:
+            console.print(f"  {stack.endpoint}, after {time.monotonic() - began:.0f} s")
+            console.print(f"loaded {load_samples(stack)} customers")
+            problems = run(stack)
+    except LocalStackError as error:
+        console.print(f"the local stack failed: {error}", style="red")
+        return 1
+    except KeyboardInterrupt:
+        console.print("interrupted; the local stack is down")
+        return 130
+    for problem in problems:
+        console.print(problem, style="red")
+    if not problems:
+        console.print("every order ended as it should, and no message is left", style="green")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
