@@ -184,11 +184,10 @@ def timeline_table(entry: LedgerEntry | None) -> Table:
 
 def rejects_table(rejects: list[Reject]) -> Table:
     """The rejected messages, each with its reason."""
-    table = Table("reason", "field", "why", "message", title="Rejected messages", title_justify="left", show_lines=True)
+    table = Table("reason", "why", "message", title="Rejected messages", title_justify="left", show_lines=True)
     for reject in sorted(rejects, key=lambda reject: reject.reason_code):
-        fields = "\n".join(error["field"] or "(all)" for error in reject.field_errors)
-        reasons = "\n".join(error["reason"] for error in reject.field_errors)
-        table.add_row(reject.reason_code, fields, reasons, reject.body[:40])
+        reasons = "\n".join(f"{error['field']}: {error['reason']}".removeprefix(": ") for error in reject.field_errors)
+        table.add_row(reject.reason_code, reasons, reject.body[:40])
     return table
 
 

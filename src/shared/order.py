@@ -36,7 +36,7 @@ _MAX_INTEGER_DIGITS: Final = 12
 _MAX_FRACTION_DIGITS: Final = 6
 _MAX_NUMBER_LENGTH: Final = 64
 _MAX_PATH_LENGTH: Final = 128
-_PLAIN_DECIMAL: Final = re.compile(r"\d{1,30}(\.\d{1,30})?", re.ASCII)
+_PLAIN_DECIMAL: Final = re.compile(r"-?\d{1,30}(\.\d{1,30})?", re.ASCII)
 _RFC_3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 # Wide enough for any number that the bounds above admit, so normalising never rounds.
 _EXACT: Final = Context(prec=2 * _MAX_NUMBER_LENGTH)

@@ -14,9 +14,10 @@ from tools.local_stack.packaging import BUCKET
 from tools.local_stack.settings import CREDENTIALS, REGION, Settings
 
 if TYPE_CHECKING:
-    from tools.local_stack.packaging import Package
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
+
+    from tools.local_stack.packaging import Package
 
 CAPABILITIES = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
 NO_CHANGE = "No updates are to be performed"

@@ -54,8 +54,9 @@ def commands(stack: LocalStack) -> list[tuple[str, str]]:
         key = shlex.quote(json.dumps({"orderId": {"S": "ORDER-123"}}))
         lines.append(("see what became of it", f"aws dynamodb get-item --table-name {ledger} --key {key}"))
     if orchestrator:
-        invoke = f"aws lambda invoke --function-name {orchestrator} --cli-binary-format raw-in-base64-out"
-        lines.append(("run one and wait for it", f"{invoke} --payload {_order('ORDER-124')} /dev/stdout"))
+        # Versions 1 and 2 read a payload on the command line differently, a binary file alike.
+        invoke = f"aws lambda invoke --function-name {orchestrator} --payload fileb:///dev/stdin /dev/stdout"
+        lines.append(("run one and wait for it", f"echo {_order('ORDER-124')} | {invoke}"))
     return lines
 
 

@@ -1,0 +1,198 @@
+"""The enricher: who ordered, what it comes to, and an answer in the seed's shape."""
+
+import importlib
+import json
+import re
+import sys
+from fractions import Fraction
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enricher.profiles import Customers, guest_id
+from enricher.totals import totals
+from shared.enrichment import Enrichment
+from shared.order import order_from, parse_order
+from tests.unit.orders import order_ids, prices
+from tests.unit.transport import Endpoint, client, refusal
+
+
+@pytest.fixture
+def customers(dynamodb, customers_table):
+    dynamodb.put_item(
+        TableName=customers_table,
+        Item={"customerId": {"S": "CUST-00004"}, "tier": {"S": "GOLD"}, "customerSince": {"S": "1997-01-01"}},
+    )
+    dynamodb.put_item(TableName=customers_table, Item={"customerId": {"S": "CUST-00005"}})
+    return Customers(dynamodb, customers_table)
+
+
+def ordered_by(customer_id):
+    return order_from({"orderId": "ORDER-123", "customerId": customer_id})
+
+
+# ── profiles ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_known_customer_is_answered_with_what_the_table_says(customers):
+    customer = customers.of(ordered_by("CUST-00004"))
+    assert customer.customer_id == "CUST-00004"
+    assert customer.profile.model_dump(by_alias=True) == {
+        "kind": "CUSTOMER",
+        "tier": "GOLD",
+        "customerSince": "1997-01-01",
+    }
+
+
+def test_a_customer_of_whom_only_the_id_is_known_is_a_customer(customers):
+    customer = customers.of(ordered_by("CUST-00005"))
+    assert (customer.customer_id, customer.profile.kind, customer.profile.tier) == ("CUST-00005", "CUSTOMER", None)
+
+
+@pytest.mark.parametrize("customer_id", [None, "CUST-99999", "cust-00004"])
+def test_who_is_not_in_the_table_is_a_guest(customers, customer_id):
+    customer = customers.of(ordered_by(customer_id))
+    assert customer.customer_id == guest_id("ORDER-123")
+    assert customer.profile.model_dump(by_alias=True, exclude_none=True) == {"kind": "GUEST"}
+
+
+def test_an_order_without_a_customer_asks_no_table(customers, dynamodb):
+    endpoint = Endpoint(dynamodb, "GetItem", None)
+    customers.of(ordered_by(None))
+    assert endpoint.requests == []
+
+
+def test_what_the_table_refuses_is_raised():
+    """So that the orchestrator tries again: a guest made of a throttled read would be a customer lost."""
+    dynamodb = client("dynamodb")
+    Endpoint(dynamodb, "GetItem", refusal(400, "ProvisionedThroughputExceededException"))
+    with pytest.raises(ClientError, match="ProvisionedThroughputExceededException"):
+        Customers(dynamodb, "customers").of(ordered_by("CUST-00004"))
+
+
+def test_a_guests_id_never_moves():
+    assert guest_id("ORDER-123") == "CUST-GUEST-98FE6D326C15"
+
+
+@given(order_ids, order_ids)
+def test_a_guests_id_is_the_same_for_the_same_order_and_only_for_it(one, other):
+    assert (guest_id(one) == guest_id(other)) == (one == other)
+    assert re.fullmatch(r"CUST-GUEST-[0-9A-F]{12}", guest_id(one))
+
+
+# ── totals ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def order_with(lines):
+    items = [{"sku": "S", "quantity": quantity, "unitPrice": price} for quantity, price in lines]
+    return order_from({"orderId": "A", "items": items})
+
+
+@given(st.lists(st.tuples(st.integers(1, 1_000_000), prices), max_size=20))
+def test_totals_are_exact(lines):
+    sums = totals(order_with(lines))
+    assert sums.lines == len(lines)
+    assert sums.units == sum(quantity for quantity, _ in lines)
+    assert Fraction(sums.amount) == sum((quantity * Fraction(price) for quantity, price in lines), Fraction(0))
+    assert re.fullmatch(r"[0-9]+(\.[0-9]+)?", sums.amount)
+
+
+def test_totals_of_the_largest_order_are_exact():
+    sums = totals(order_with([(1_000_000, "999999999999.999999")] * 900))
+    assert Fraction(sums.amount) == 900 * 1_000_000 * Fraction("999999999999.999999")
+
+
+@pytest.mark.parametrize(
+    ("lines", "amount"),
+    [
+        ([], "0"),
+        ([(1, "0")], "0"),
+        ([(3, "0.1")], "0.3"),
+        ([(2, "29.33"), (1, "100")], "158.66"),
+        ([(1, "100"), (1, "0.01")], "100.01"),
+    ],
+)
+def test_an_amount_is_a_plain_decimal(lines, amount):
+    assert totals(order_with(lines)).amount == amount
+
+
+@pytest.mark.parametrize(("lines", "amount"), [([(2, "0.5")], "1"), ([(10, "13.97")], "139.7"), ([(4, "25")], "100")])
+def test_an_amount_has_no_trailing_zeros(lines, amount):
+    """As prices have none: one amount, one spelling."""
+    assert totals(order_with(lines)).amount == amount
+
+
+def test_an_amount_is_in_the_orders_currency():
+    assert totals(order_from({"orderId": "A", "currency": "JPY"})).currency == "JPY"
+    assert totals(order_from({"orderId": "A"})).currency is None
+
+
+# ── the handler ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def enricher(customers, customers_table, monkeypatch):
+    monkeypatch.setenv("CUSTOMERS_TABLE", customers_table)
+    monkeypatch.delitem(sys.modules, "enricher.handler", raising=False)
+    return importlib.import_module("enricher.handler")
+
+
+def event_of(order):
+    """What Lambda makes of the payload that the orchestrator sends."""
+    return json.loads(order.canonical_bytes())
+
+
+ORDER = parse_order(
+    '{"orderId":"ORDER-123","customerId":"CUST-00004","currency":"EUR",'
+    '"items":[{"sku":"S","quantity":2,"unitPrice":29.33}]}'
+)
+
+
+def test_an_order_is_answered_in_the_seeds_shape(enricher, lambda_context):
+    answer = enricher.handler(event_of(ORDER), lambda_context)
+    timestamp = answer["enrichedData"].pop("timestamp")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", timestamp)
+    assert answer == {
+        "statusCode": 200,
+        "orderId": "ORDER-123",
+        "enrichedData": {
+            "customerId": "CUST-00004",
+            "profile": {"kind": "CUSTOMER", "tier": "GOLD", "customerSince": "1997-01-01"},
+            "totals": {"lines": 1, "units": 2, "amount": "58.66", "currency": "EUR"},
+        },
+    }
+
+
+@pytest.mark.parametrize("order", [ORDER, parse_order('{"orderId":"A"}'), ordered_by("CUST-99999")])
+def test_an_answer_is_what_the_orchestrator_takes(enricher, lambda_context, order):
+    answer = json.loads(json.dumps(enricher.handler(event_of(order), lambda_context)))
+    enrichment = Enrichment.model_validate(answer)
+    assert enrichment.order_id == order.order_id
+    assert enrichment.model_dump(mode="json", by_alias=True, exclude_none=True) == answer
+
+
+@pytest.mark.parametrize(
+    ("event", "order_id", "error"),
+    [
+        ({"orderId": "ORDER 1"}, "ORDER 1", "orderId: "),
+        ({"orderId": "A", "currency": "XXX"}, "A", "currency: "),
+        ({}, None, "orderId: Field required"),
+        ([], None, ""),
+        ("ORDER-1", None, ""),
+        (None, None, ""),
+    ],
+)
+def test_a_bad_order_is_answered_with_400_not_raised(enricher, lambda_context, event, order_id, error):
+    answer = enricher.handler(event, lambda_context)
+    assert answer.keys() == {"statusCode", "orderId", "error"}
+    assert (answer["statusCode"], answer["orderId"]) == (400, order_id)
+    assert answer["error"].startswith(error)
+    assert answer["error"]
+
+
+def test_a_table_that_cannot_answer_is_raised_by_the_handler(enricher, lambda_context):
+    Endpoint(enricher._customers._client, "GetItem", refusal(400, "ResourceNotFoundException"))
+    with pytest.raises(ClientError):
+        enricher.handler(event_of(ORDER), lambda_context)

@@ -1,0 +1,242 @@
+"""What the orchestrator makes of the enricher's answer: taken, tried again, or refused for good."""
+
+import json
+
+import pytest
+from botocore.exceptions import (
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+
+from orchestrator.enricher import MAX_ANSWER_BYTES, Enricher
+from shared.errors import EnricherUnavailable, EnrichmentRejected
+from shared.ledger_item import marshalled, unmarshalled
+from shared.order import parse_order
+from tests.unit.transport import Endpoint, client, refusal
+
+ARN = "arn:aws:lambda:us-east-1:123456789012:function:orders-OrderEnricher"
+ORDER = parse_order('{ "orderId": "ORDER-123", "attributes": {"note": "zqMARKqz"} }')
+ANSWER = {
+    "statusCode": 200,
+    "orderId": "ORDER-123",
+    "enrichedData": {
+        "customerId": "CUST-00004",
+        "timestamp": "2026-02-08T20:58:24.548Z",
+        "profile": {"kind": "CUSTOMER", "tier": "GOLD"},
+        "totals": {"lines": 0, "units": 0, "amount": "0"},
+    },
+}
+
+
+def without(*path):
+    """The answer without one of its fields."""
+    answer = json.loads(json.dumps(ANSWER))
+    *parents, last = path
+    parent = answer
+    for name in parents:
+        parent = parent[name]
+    del parent[last]
+    return answer
+
+
+def said(answer, **headers):
+    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    return 200, {name.replace("_", "-"): value for name, value in headers.items()}, body
+
+
+def enrich(answer, calls=1):
+    lambda_client = client("lambda")
+    endpoint = Endpoint(lambda_client, "Invoke", answer)
+    enrichment = Enricher(lambda_client, ARN).enrich(ORDER, calls)
+    return enrichment, endpoint
+
+
+def kept(answer):
+    """What the checkpoint and the ledger keep of an answer, as the enrich step has it."""
+    return enrich(said(answer))[0].model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def test_the_enricher_is_asked_once_with_the_canonical_bytes_and_waited_for():
+    _, endpoint = enrich(said(ANSWER))
+    (request,) = endpoint.requests
+    assert request.body == ORDER.canonical_bytes()
+    assert "X-Amz-Invocation-Type" not in request.headers
+
+
+def test_an_answer_is_kept_as_it_was_given():
+    assert kept(ANSWER) == ANSWER
+
+
+@pytest.mark.parametrize("more", ["text", 7, True, None, ["a", 1], {"deep": {"down": "x"}}])
+def test_fields_that_a_later_enricher_adds_are_carried_on(more):
+    answer = json.loads(json.dumps(ANSWER))
+    for part in (answer, answer["enrichedData"], answer["enrichedData"]["profile"], answer["enrichedData"]["totals"]):
+        part["more"] = more
+    stored = unmarshalled(marshalled({"enrichment": kept(answer)}))["enrichment"]
+    expected = answer if more is not None else ANSWER
+    assert stored == expected
+
+
+@pytest.mark.parametrize("number", [0.5, 29.33, 1e-7, 1e300, -0.1])
+def test_a_fraction_that_a_later_enricher_adds_can_be_kept_in_the_ledger(number):
+    """DynamoDB's serializer takes no float: the order would fail on a field that nobody reads."""
+    answer = json.loads(json.dumps(ANSWER))
+    answer["enrichedData"]["score"] = number
+    stored = unmarshalled(marshalled({"enrichment": kept(answer)}))["enrichment"]
+    assert float(stored["enrichedData"]["score"]) == number
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (429, "TooManyRequestsException"),
+        (500, "ServiceException"),
+        (502, "EC2ThrottledException"),
+        (503, "ServiceUnavailableException"),
+    ],
+)
+def test_a_call_that_lambda_cannot_take_now_may_pass(status, code):
+    with pytest.raises(EnricherUnavailable, match=code) as failed:
+        enrich(refusal(status, code), calls=3)
+    assert failed.value.calls == 3
+
+
+@pytest.mark.parametrize(
+    "silence",
+    [
+        ReadTimeoutError(endpoint_url=ARN),
+        ConnectTimeoutError(endpoint_url=ARN),
+        EndpointConnectionError(endpoint_url=ARN),
+        ResponseStreamingError(error="reset"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_call_that_is_not_answered_may_pass(silence):
+    with pytest.raises(EnricherUnavailable) as failed:
+        enrich(silence, calls=2)
+    assert failed.value.calls == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "error_type"),
+    [
+        (
+            {"errorMessage": "An error occurred (Throttling)", "errorType": "ClientError", "stackTrace": []},
+            "ClientError",
+        ),
+        ({"errorMessage": "2026-02-08 Task timed out after 8.00 seconds"}, "an error without a type"),
+        (
+            {"errorType": "Runtime.ExitError", "errorMessage": "exited with error: signal: killed"},
+            "Runtime.ExitError",
+        ),
+        (b"", "an error without a type"),
+        (b"not json", "an error without a type"),
+        ([], "an error without a type"),
+        ("zqMARKqz", "an error without a type"),
+    ],
+)
+def test_an_enricher_that_raised_or_died_may_pass(body, error_type):
+    with pytest.raises(EnricherUnavailable) as failed:
+        enrich(said(body, X_Amz_Function_Error="Unhandled"), calls=2)
+    assert str(failed.value) == f"the enricher failed: {error_type}"
+    assert failed.value.calls == 2
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 599])
+def test_an_enricher_that_answers_that_it_cannot_now_may_pass(status):
+    with pytest.raises(EnricherUnavailable, match=str(status)) as failed:
+        enrich(said({"statusCode": status}), calls=2)
+    assert failed.value.calls == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (403, "AccessDeniedException"),
+        (404, "ResourceNotFoundException"),
+        (400, "InvalidRequestContentException"),
+        (413, "RequestTooLargeException"),
+    ],
+)
+def test_a_call_that_lambda_refuses_for_good_is_refused_for_good(status, code):
+    with pytest.raises(EnrichmentRejected, match=code):
+        enrich(refusal(status, code))
+
+
+@pytest.mark.parametrize("status", [201, 204, 301, 400, 404, 0, -1])
+def test_an_answer_that_says_no_is_refused_for_good(status):
+    with pytest.raises(EnrichmentRejected, match=f"statusCode {status}$"):
+        enrich(said({**ANSWER, "statusCode": status}))
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"null and void", b"\xff\xfe", b"[" * 60_000])
+def test_an_answer_that_is_not_json_is_refused_for_good(body):
+    with pytest.raises(EnrichmentRejected, match="^the enricher's answer is not JSON$"):
+        enrich(said(body))
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_that_only_python_would_read_is_refused_for_good(constant):
+    """Neither the ledger nor the checkpoint of a durable step can keep it."""
+    with pytest.raises(EnrichmentRejected):
+        enrich(said(json.dumps({**ANSWER, "more": "@"}).replace('"@"', constant).encode()))
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        (None, "the whole"),
+        ([], "the whole"),
+        ("ok", "the whole"),
+        ({}, "statusCode, orderId, enrichedData"),
+        (without("statusCode"), "statusCode"),
+        ({**ANSWER, "statusCode": "200"}, "statusCode"),
+        ({**ANSWER, "statusCode": None}, "statusCode"),
+        (without("orderId"), "orderId"),
+        (without("enrichedData"), "enrichedData"),
+        (without("enrichedData", "customerId"), "enrichedData.customerId"),
+        (without("enrichedData", "timestamp"), "enrichedData.timestamp"),
+        (without("enrichedData", "profile"), "enrichedData.profile"),
+        (without("enrichedData", "profile", "kind"), "enrichedData.profile.kind"),
+        (without("enrichedData", "totals"), "enrichedData.totals"),
+        (without("enrichedData", "totals", "amount"), "enrichedData.totals.amount"),
+    ],
+)
+def test_an_answer_without_a_field_of_the_contract_is_refused_and_the_field_named(answer, named):
+    with pytest.raises(EnrichmentRejected) as refused:
+        enrich(said(answer))
+    assert str(refused.value) == f"the enricher's answer is not an enrichment: {named}"
+
+
+@pytest.mark.parametrize("order_id", ["ORDER-124", "order-123", ""])
+def test_an_answer_for_another_order_is_refused_for_good(order_id):
+    with pytest.raises(EnrichmentRejected, match="^the enricher answered for another order$"):
+        enrich(said({**ANSWER, "orderId": order_id}))
+
+
+def test_an_answer_of_the_largest_size_is_taken_and_a_byte_more_is_refused():
+    assert MAX_ANSWER_BYTES == 64 * 1024
+    body = json.dumps(ANSWER).encode()
+    largest = body + b" " * (MAX_ANSWER_BYTES - len(body))
+    assert enrich(said(largest))[0].order_id == "ORDER-123"
+    with pytest.raises(EnrichmentRejected, match="larger than 65536 bytes"):
+        enrich(said(largest + b" "))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        said({"statusCode": 400, "error": "zqMARKqz"}),
+        said({**ANSWER, "orderId": "zqMARKqz"}),
+        said({**ANSWER, "enrichedData": "zqMARKqz"}),
+        said({**ANSWER, "enrichedData": {"customerId": ["zqMARKqz"]}}),
+        said(b"zqMARKqz"),
+        said({"errorMessage": "zqMARKqz", "errorType": "ValueError"}, X_Amz_Function_Error="Unhandled"),
+    ],
+)
+def test_no_error_repeats_what_the_enricher_said(answer):
+    with pytest.raises((EnricherUnavailable, EnrichmentRejected)) as failed:
+        enrich(answer)
+    assert "zqMARKqz" not in str(failed.value)
