@@ -6,6 +6,7 @@ shows only in the translation. All of it runs offline, in `.venv/sam`.
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,8 @@ def check(template: Path = TEMPLATE) -> None:
 
 def _run(command: Sequence[str]) -> str:
     """What a tool of `.venv/sam` prints."""
+    if not BIN.exists():
+        raise TemplateError("the SAM CLI is not installed: `make check` installs it")
     done = subprocess.run(
         [BIN / command[0], *command[1:]],
         cwd=ROOT,
@@ -55,7 +58,7 @@ def _run(command: Sequence[str]) -> str:
         check=False,
     )
     if done.returncode:
-        raise TemplateError(f"{' '.join(command[:2])}:\n{(done.stdout + done.stderr).strip()}")
+        raise TemplateError(f"{shlex.join(command)}\n{(done.stdout + done.stderr).strip()}")
     return done.stdout
 
 

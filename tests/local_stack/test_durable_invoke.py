@@ -33,7 +33,7 @@ def test_an_unknown_qualifier_is_not_found(aws_lambda, stack, invocation_type):
 
 def test_a_function_may_be_named_in_every_way_that_lambda_knows(aws_lambda, stack):
     name, arn = stack.outputs["DurableName"], stack.outputs["Durable"]
-    partial = arn.split(":lambda:us-east-1:")[1]
+    partial = arn.split(":lambda:eu-central-2:")[1]
     for arguments in (
         {"FunctionName": arn},
         {"FunctionName": partial},
@@ -62,7 +62,7 @@ def test_a_synchronous_invoke_waits_for_the_result_across_a_durable_wait(aws_lam
 
 def test_the_arn_names_the_version_and_never_the_alias(aws_lambda, stack, durable):
     response, result = invoke(aws_lambda, durable, DurableExecutionName="named-arn")
-    function = f"arn:aws:lambda:us-east-1:000000000000:function:{stack.outputs['DurableName']}"
+    function = f"arn:aws:lambda:eu-central-2:000000000000:function:{stack.outputs['DurableName']}"
     assert response["DurableExecutionArn"].startswith(f"{function}:1/durable-execution/named-arn/")
     assert response["ExecutedVersion"] == result["version"] == "1"
 

@@ -137,7 +137,7 @@ def test_executions_are_listed_newest_first_by_name_status_and_time(start, end, 
 
 @pytest.mark.parametrize("operation", ["get_durable_execution", "get_durable_execution_history"])
 def test_an_unknown_execution_is_not_found(aws_lambda, operation):
-    arn = "arn:aws:lambda:us-east-1:000000000000:function:f:1/durable-execution/name/id"
+    arn = "arn:aws:lambda:eu-central-2:000000000000:function:f:1/durable-execution/name/id"
     with pytest.raises(aws_lambda.exceptions.ResourceNotFoundException):
         getattr(aws_lambda, operation)(DurableExecutionArn=arn)
 

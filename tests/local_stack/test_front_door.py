@@ -3,6 +3,8 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import boto3
+
 
 def test_a_message_reaches_the_function_that_its_queue_feeds(stack, eventually):
     sqs, dynamodb = stack.client("sqs"), stack.client("dynamodb")
@@ -36,7 +38,7 @@ def test_a_long_poll_holds_up_nobody(stack):
 
 def test_an_object_comes_back_as_it_was_put(stack):
     s3 = stack.client("s3")
-    s3.create_bucket(Bucket="objects")
+    s3.create_bucket(Bucket="objects", CreateBucketConfiguration={"LocationConstraint": "eu-central-2"})
     body = bytes(range(256)) * 20_000  # more than is passed on in one piece
     key = "a folder/ünï+code%2F~.bin"
     s3.put_object(Bucket="objects", Key=key, Body=body, Metadata={"kept": "yes"})
@@ -55,3 +57,17 @@ def test_the_output_of_a_handler_is_in_its_log_group(stack, eventually):
         return [event for event in events if "plain handler at work" in event["message"]]
 
     assert eventually(written)
+
+
+def test_whatever_region_a_client_signs_for_it_reaches_the_same_stack(stack):
+    elsewhere = boto3.client(
+        "sqs",
+        endpoint_url=stack.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    here = stack.client("sqs")
+    url = here.create_queue(QueueName="seen-from-everywhere")["QueueUrl"]
+    assert url in elsewhere.list_queues()["QueueUrls"]
+    here.delete_queue(QueueUrl=url)

@@ -173,7 +173,7 @@ def test_an_answer_that_says_no_is_refused_for_good(status):
 
 @pytest.mark.parametrize("body", [b"", b"{", b"null and void", b"\xff\xfe", b"[" * 60_000])
 def test_an_answer_that_is_not_json_is_refused_for_good(body):
-    with pytest.raises(EnrichmentRejected, match="^the enricher's answer is not JSON$"):
+    with pytest.raises(EnrichmentRejected, match=r"^the enricher's answer is not JSON$"):
         enrich(said(body))
 
 
@@ -212,7 +212,7 @@ def test_an_answer_without_a_field_of_the_contract_is_refused_and_the_field_name
 
 @pytest.mark.parametrize("order_id", ["ORDER-124", "order-123", ""])
 def test_an_answer_for_another_order_is_refused_for_good(order_id):
-    with pytest.raises(EnrichmentRejected, match="^the enricher answered for another order$"):
+    with pytest.raises(EnrichmentRejected, match=r"^the enricher answered for another order$"):
         enrich(said({**ANSWER, "orderId": order_id}))
 
 

@@ -44,9 +44,7 @@ IN_STEPS = [
 
 
 def classes():
-    return {
-        cls.__name__: cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, OrderError)
-    }
+    return {cls.__name__: cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, OrderError)}
 
 
 def drawn_parents():
@@ -83,7 +81,14 @@ def test_what_a_step_raises_is_restored_from_what_the_sdk_keeps_of_it(cls):
 
 @pytest.mark.parametrize(
     "error_type",
-    ["", "ValueError", "OrderConflict", "shared.errors.OrderError", "shared.errors.Unknown", "other.errors.OrderConflict"],
+    [
+        "",
+        "ValueError",
+        "OrderConflict",
+        "shared.errors.OrderError",
+        "shared.errors.Unknown",
+        "other.errors.OrderConflict",
+    ],
 )
 def test_what_is_not_the_pipelines_is_not_restored(error_type):
     assert restored(error_type, "message") is None

@@ -172,7 +172,9 @@ def test_a_start_said_twice_sends_the_same_request_twice(lambda_client):
     """Lambda joins the two by name and payload."""
     endpoint, start_it = start(lambda_client, started(name_of("ORDER-123")))
     assert start_it() == start_it()
-    once, again = ((request.url, request.body, request.headers["X-Amz-Durable-Execution-Name"]) for request in endpoint.requests)
+    once, again = (
+        (request.url, request.body, request.headers["X-Amz-Durable-Execution-Name"]) for request in endpoint.requests
+    )
     assert once == again
 
 
@@ -184,7 +186,7 @@ def test_a_retry_starts_under_a_name_of_its_own(lambda_client):
 
 def test_a_name_taken_by_another_body_is_a_conflict(lambda_client):
     _, start_it = start(lambda_client, refusal(409, "DurableExecutionAlreadyStartedException"))
-    with pytest.raises(OrderConflict, match="^order ORDER-123 was already started with another body$"):
+    with pytest.raises(OrderConflict, match=r"^order ORDER-123 was already started with another body$"):
         start_it()
 
 

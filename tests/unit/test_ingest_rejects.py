@@ -24,7 +24,9 @@ any_errors = st.lists(st.builds(FieldError, any_text, any_text), max_size=5) | s
 )
 # What SQS takes in a body: XML's characters.
 bodies = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\ufffe\uffff").filter(lambda c: c >= " " or c in "\t\n\r"),
+    st.characters(exclude_categories=["Cs"], exclude_characters="\ufffe\uffff").filter(
+        lambda c: c >= " " or c in "\t\n\r"
+    ),
     min_size=1,
 )
 

@@ -233,5 +233,7 @@ def test_the_limit_counts_the_canonical_form_not_the_text():
 
 
 def test_money_in_the_canonical_form_is_a_string():
-    data = order_from({"orderId": "A", "items": [{"sku": "S", "quantity": 1, "unitPrice": Decimal("0.10")}]}).canonical()
+    data = order_from(
+        {"orderId": "A", "items": [{"sku": "S", "quantity": 1, "unitPrice": Decimal("0.10")}]}
+    ).canonical()
     assert data["items"][0]["unitPrice"] == "0.1"

@@ -39,9 +39,18 @@ ARROWS = {
     ("TIMED_OUT", "RECEIVED"),
     ("STOPPED", "RECEIVED"),
 }
-STATES = (
-    "RECEIVED ENRICHING ENRICHED WAITING FINALIZING COMPLETED FAILED TIMED_OUT STOPPED CANCELLED".split()  # fmt: skip
-)
+STATES = [
+    "RECEIVED",
+    "ENRICHING",
+    "ENRICHED",
+    "WAITING",
+    "FINALIZING",
+    "COMPLETED",
+    "FAILED",
+    "TIMED_OUT",
+    "STOPPED",
+    "CANCELLED",
+]
 
 
 def test_there_are_the_states_of_the_design_and_no_others():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,8 @@ def deploy(settings: Settings, package: Package) -> dict[str, str]:
 def _deploy(settings: Settings, package: Package) -> dict[str, str]:
     cloudformation: CloudFormationClient = client(settings.endpoint, "cloudformation")
     s3 = client(settings.endpoint, "s3")
-    s3.create_bucket(Bucket=BUCKET)
+    with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     # The template too: in the request itself it may have 51,200 bytes at most.
     for key, content in {**package.archives, "template.yaml": package.template.encode()}.items():
         s3.put_object(Bucket=BUCKET, Key=key, Body=content)

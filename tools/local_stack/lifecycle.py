@@ -212,13 +212,8 @@ def _write_environment_file(stack: LocalStack) -> None:
     scripts = stack.settings.home / "bin"
     scripts.mkdir(exist_ok=True)
     command = scripts / "aws"
-    # Version 1 of the AWS CLI, which is what can be installed here, heeds AWS_ENDPOINT_URL for all but SQS.
-    command.write_text(
-        "#!/bin/sh\n"
-        f"exec {shlex.quote(sys.executable)} -m awscli"
-        ' ${AWS_ENDPOINT_URL:+--endpoint-url "$AWS_ENDPOINT_URL"} "$@"\n',
-        encoding="utf-8",
-    )
+    # The one pip writes does not bear a space in its own path.
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m awscli "$@"\n', encoding="utf-8")
     command.chmod(0o755)
     lines = [f"export {name}={shlex.quote(value)}" for name, value in stack.environment.items()]
     lines.append(f'export PATH="$PATH":{shlex.quote(str(scripts))}')

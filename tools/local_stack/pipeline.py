@@ -47,9 +47,8 @@ def commands(stack: LocalStack) -> list[tuple[str, str]]:
     orchestrator = stack.outputs.get("DurableOrderProcessorArn")
     lines: list[tuple[str, str]] = []
     if queue:
-        # Version 1 of the AWS CLI goes to AWS for SQS, whatever AWS_ENDPOINT_URL says.
-        send = f"aws sqs send-message --endpoint-url {stack.endpoint} --queue-url {queue}"
-        lines.append(("send an order", f"{send} --message-body {_order('ORDER-123')}"))
+        send = f"aws sqs send-message --queue-url {queue} --message-body {_order('ORDER-123')}"
+        lines.append(("send an order", send))
     if ledger:
         key = shlex.quote(json.dumps({"orderId": {"S": "ORDER-123"}}))
         lines.append(("see what became of it", f"aws dynamodb get-item --table-name {ledger} --key {key}"))

@@ -1,0 +1,55 @@
+"""The template twice, as written (`template`, for every tier) and as SAM translates it; and the handlers it names."""
+
+import importlib
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from tools.template_check import translated as translation_of
+
+
+@pytest.fixture(scope="session")
+def translated():
+    """The CloudFormation template that the stack is made from."""
+    return translation_of()
+
+
+@pytest.fixture(scope="session")
+def resources(translated):
+    return translated["Resources"]
+
+
+@pytest.fixture(scope="session")
+def properties(resources):
+    """A resource's properties by its name."""
+    return lambda name: resources[name]["Properties"]
+
+
+@pytest.fixture(scope="session")
+def parameters(template):
+    return template["Parameters"]
+
+
+@pytest.fixture(scope="session")
+def handlers():
+    """The three handler modules, wired as on Lambda."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "ORCHESTRATOR_ARN": "arn:aws:lambda:us-east-1:123456789012:function:f:prod",
+            "ENRICHER_ARN": "arn:aws:lambda:us-east-1:123456789012:function:e",
+            "REJECTED_ORDERS_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/rejected",
+            "LEDGER_TABLE": "ledger",
+            "CUSTOMERS_TABLE": "customers",
+            "STACK_ID": "stack",
+            "WAIT_SECONDS": "2",
+            "EXECUTION_TIMEOUT_SECONDS": "900",
+        }.items():
+            patch.setenv(name, value)
+        names = ("ingest.handler", "orchestrator.handler", "enricher.handler")
+        for name in names:
+            patch.delitem(sys.modules, name, raising=False)
+        return SimpleNamespace(**{name.split(".")[0]: importlib.import_module(name) for name in names})

@@ -1,0 +1,140 @@
+"""The functions are the code that is here, told what it asks for, and the orchestrator is reached by its alias."""
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+from tools.template_check import TEMPLATE, translated
+
+SRC = TEMPLATE.parent / "src"
+FUNCTIONS = {"OrderIngest": "ingest", "DurableOrderProcessor": "orchestrator", "OrderEnricher": "enricher"}
+ALIAS = "DurableOrderProcessorAliasprod"
+
+
+def environment_read_by(module: Path):
+    """The names in `os.environ["NAME"]`, and whether the module touches the environment in any other way."""
+    tree = ast.parse(module.read_text())
+    touched = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
+    ]
+    names = [
+        node.slice.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Subscript) and node.value in touched and isinstance(node.slice, ast.Constant)
+    ]
+    return names, len(touched) != len(names)
+
+
+def test_the_functions_are_the_pipelines(resources):
+    functions = {name for name, resource in resources.items() if resource["Type"] == "AWS::Lambda::Function"}
+    assert functions == FUNCTIONS.keys()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_handler_is_where_the_template_says(template, properties, handlers, function):
+    assert (TEMPLATE.parent / template["Globals"]["Function"]["CodeUri"]).resolve() == SRC
+    module, _, name = properties(function)["Handler"].rpartition(".")
+    assert module == f"{FUNCTIONS[function]}.handler"
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_handler_is_told_exactly_what_it_reads_from_its_environment(properties, function):
+    read, otherwise = environment_read_by(SRC / FUNCTIONS[function] / "handler.py")
+    assert not otherwise
+    assert sorted(read) == sorted(properties(function)["Environment"]["Variables"])
+
+
+def test_nothing_but_a_handler_reads_the_environment():
+    for module in SRC.rglob("*.py"):
+        if module.name != "handler.py":
+            assert environment_read_by(module) == ([], False), module
+
+
+def test_the_environment_points_at_the_stacks_own_parts(properties):
+    def variables(function):
+        return properties(function)["Environment"]["Variables"]
+
+    assert variables("OrderIngest") == {
+        "ORCHESTRATOR_ARN": {"Ref": ALIAS},
+        "REJECTED_ORDERS_QUEUE_URL": {"Ref": "RejectedOrders"},
+        "STACK_ID": {"Ref": "AWS::StackId"},
+    }
+    assert variables("DurableOrderProcessor") == {
+        "ENRICHER_ARN": {"Fn::GetAtt": ["OrderEnricher", "Arn"]},
+        "EXECUTION_TIMEOUT_SECONDS": {"Ref": "ExecutionTimeoutSeconds"},
+        "LEDGER_TABLE": {"Ref": "LedgerTable"},
+        "STACK_ID": {"Ref": "AWS::StackId"},
+        "WAIT_SECONDS": {"Ref": "WaitSeconds"},
+    }
+    assert variables("OrderEnricher") == {"CUSTOMERS_TABLE": {"Ref": "CustomersTable"}}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_runs_on_a_runtime_that_knows_durable_execution(properties, function):
+    assert properties(function)["Runtime"] in ("python3.13", "python3.14")
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_logs_json_into_a_group_of_its_own_that_forgets_in_time(properties, function):
+    logging = properties(function)["LoggingConfig"]
+    assert (logging["LogFormat"], logging["LogGroup"]) == ("JSON", {"Ref": f"{function}Logs"})
+    group = properties(f"{function}Logs")
+    assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    name = properties(function)["FunctionName"]["Fn::Sub"]
+    assert group["LogGroupName"] == {"Fn::Sub": f"/aws/lambda/{name}"}
+
+
+# ── the orchestrator ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_only_the_orchestrator_is_durable(properties):
+    assert properties("DurableOrderProcessor")["DurableConfig"] == {
+        "ExecutionTimeout": {"Ref": "ExecutionTimeoutSeconds"},
+        "RetentionPeriodInDays": {"Ref": "RetentionDays"},
+    }
+    for function in FUNCTIONS.keys() - {"DurableOrderProcessor"}:
+        assert "DurableConfig" not in properties(function)
+
+
+def test_the_alias_prod_is_the_published_version(resources, properties):
+    (version,) = [name for name, resource in resources.items() if resource["Type"] == "AWS::Lambda::Version"]
+    assert properties(version)["FunctionName"] == {"Ref": "DurableOrderProcessor"}
+    assert properties(ALIAS) == {
+        "Name": "prod",
+        "FunctionName": {"Ref": "DurableOrderProcessor"},
+        "FunctionVersion": {"Fn::GetAtt": [version, "Version"]},
+    }
+
+
+def test_a_version_outlives_the_deployment_that_replaces_it(resources):
+    """Executions that began on it go on running it."""
+    (version,) = [resource for resource in resources.values() if resource["Type"] == "AWS::Lambda::Version"]
+    assert version["DeletionPolicy"] == "Retain"
+
+
+@pytest.mark.parametrize(
+    ("property_", "other"),
+    [
+        ("      Timeout: 60\n", "      Timeout: 61\n"),
+        ("RetentionPeriodInDays: !Ref RetentionDays", "RetentionPeriodInDays: 31"),
+    ],
+)
+def test_a_change_of_configuration_alone_publishes_a_version(resources, tmp_path, property_, other):
+    """Without it the alias would stay on a version with the old configuration."""
+    text = TEMPLATE.read_text()
+    assert text.count(property_) == 1
+    changed = tmp_path / "template.yaml"
+    changed.write_text(text.replace(property_, other))
+
+    def version(found):
+        return {name for name, resource in found.items() if resource["Type"] == "AWS::Lambda::Version"}
+
+    assert version(translated(changed)["Resources"]) != version(resources)
+
+
+def test_nothing_answers_for_an_execution_that_failed_but_the_ledger(properties):
+    """A dead-letter queue would hold orders whose redelivery joins the dead execution and does nothing."""
+    assert "DeadLetterConfig" not in properties("DurableOrderProcessor")

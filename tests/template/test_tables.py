@@ -1,0 +1,47 @@
+"""The tables are those that the code reads and writes, and they outlive the stack."""
+
+import boto3
+import pytest
+
+from shared.ledger import Execution, Ledger
+from shared.ledger_item import STATE_INDEX, state_shard
+from shared.order import parse_order
+from shared.states import State
+
+
+@pytest.mark.parametrize("table", ["LedgerTable", "CustomersTable"])
+def test_a_table_survives_the_stack_and_can_be_restored(resources, properties, table):
+    assert resources[table]["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert resources[table]["UpdateReplacePolicy"] == "Retain"
+    assert properties(table)["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert properties(table)["SSESpecification"] == {"SSEEnabled": True}
+    assert properties(table)["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_the_index_has_the_name_that_the_ledger_asks_by_and_projects_its_keys_alone(properties):
+    """Each attribute more would be written again with every transition."""
+    (index,) = properties("LedgerTable")["GlobalSecondaryIndexes"]
+    assert index["IndexName"] == STATE_INDEX
+    assert index["Projection"] == {"ProjectionType": "KEYS_ONLY"}
+
+
+def test_the_indexs_keys_are_what_the_ledger_writes(properties, dynamodb, ledger_table):
+    Ledger(dynamodb, ledger_table, now=lambda: "2026-01-01T00:00:00.000Z").claim(
+        parse_order('{"orderId": "ORDER-123"}'), Execution("ORDER-123", "arn:me")
+    )
+    (item,) = dynamodb.scan(TableName=ledger_table)["Items"]
+    (index,) = properties("LedgerTable")["GlobalSecondaryIndexes"]
+    keys = {key["KeyType"]: item[key["AttributeName"]] for key in index["KeySchema"]}
+    assert keys == {
+        "HASH": {"S": state_shard(State.ENRICHING, "ORDER-123")},
+        "RANGE": {"S": "2026-01-01T00:00:00.000Z"},
+    }
+
+
+def test_customers_are_found_by_the_key_that_the_enricher_asks_by(properties, dynamodb, customers_table):
+    from enricher.profiles import Customers
+
+    boto3.client("dynamodb").put_item(TableName=customers_table, Item={"customerId": {"S": "CUST-1"}})
+    order = parse_order('{"orderId": "A", "customerId": "CUST-1"}')
+    assert Customers(dynamodb, customers_table).of(order).profile.kind == "CUSTOMER"
+    assert properties("CustomersTable")["KeySchema"] == [{"AttributeName": "customerId", "KeyType": "HASH"}]

@@ -1,0 +1,23 @@
+"""The linters' findings are told, whichever form of the template they are in."""
+
+import pytest
+
+from tools.template_check import TEMPLATE, TemplateError, check
+
+
+@pytest.mark.parametrize(
+    ("written", "changed", "finding"),
+    [
+        pytest.param("maxReceiveCount: 5", "maxReceiveTimes: 5", "maxReceiveTimes", id="as written"),
+        pytest.param(
+            "MaximumConcurrency: !Ref IngestConcurrency", "MaximumConcurrency: 1", "E3034", id="as translated"
+        ),
+    ],
+)
+def test_a_mistake_in_the_template_is_found_and_told(tmp_path, written, changed, finding):
+    text = TEMPLATE.read_text()
+    assert text.count(written) == 1
+    wrong = tmp_path / "template.yaml"
+    wrong.write_text(text.replace(written, changed))
+    with pytest.raises(TemplateError, match=finding):
+        check(wrong)

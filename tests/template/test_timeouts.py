@@ -1,0 +1,82 @@
+"""Each timeout ends before the one around it: client < step < function < message or execution."""
+
+# A claim of the ledger writes once; a repeat or a retry finds the item and writes again; a lost race adds one more.
+CLAIM_WRITES = 3
+
+
+def longest_call(client):
+    """Seconds until a client's call is given up for good, all tries and the waits between them counted."""
+    config = client.meta.config
+    tries = config.retries["total_max_attempts"]
+    # botocore's standard mode waits up to 1, 2, 4 … s, at most 20.
+    waits = sum(min(2**n, 20) for n in range(tries - 1))
+    return tries * (config.connect_timeout + config.read_timeout) + waits
+
+
+def ledger_call(handlers):
+    return longest_call(handlers.orchestrator.PIPELINE.ledger._client)
+
+
+def enricher_call(handlers):
+    return longest_call(handlers.orchestrator.PIPELINE.enricher._client)
+
+
+def test_a_start_that_hangs_is_given_up_before_ingest_stops_waiting(handlers, properties):
+    reserve = handlers.ingest.DEADLINE_RESERVE_S
+    starts = longest_call(handlers.ingest._intake.executions._client)
+    assert starts < properties("OrderIngest")["Timeout"] - reserve
+    assert reserve >= 1
+
+
+def test_a_reject_that_hangs_is_given_up_before_ingest_stops_waiting(handlers, properties):
+    rejects = longest_call(handlers.ingest._intake.rejected._client)
+    assert rejects < properties("OrderIngest")["Timeout"] - handlers.ingest.DEADLINE_RESERVE_S
+
+
+def test_a_customers_table_that_hangs_is_given_up_before_the_enricher_is(handlers, properties):
+    assert longest_call(handlers.enricher._customers._client) < properties("OrderEnricher")["Timeout"]
+
+
+def test_the_enricher_times_out_before_its_caller_gives_up(handlers, properties):
+    read_timeout = handlers.orchestrator.PIPELINE.enricher._client.meta.config.read_timeout
+    assert properties("OrderEnricher")["Timeout"] < read_timeout == handlers.orchestrator.ENRICHER_TIMEOUT_S
+
+
+def test_the_longest_enrich_step_ends_before_the_orchestrators_invocation(handlers, properties):
+    longest = CLAIM_WRITES * ledger_call(handlers) + enricher_call(handlers) + ledger_call(handlers)
+    assert longest < properties("DurableOrderProcessor")["Timeout"]
+
+
+def test_the_longest_finalize_step_ends_before_the_orchestrators_invocation(handlers, properties):
+    assert 2 * ledger_call(handlers) < properties("DurableOrderProcessor")["Timeout"]
+
+
+def test_the_orchestrators_clients_leave_trying_again_to_the_steps_policies(handlers):
+    for part in (handlers.orchestrator.PIPELINE.ledger, handlers.orchestrator.PIPELINE.enricher):
+        assert part._client.meta.config.retries["total_max_attempts"] == 1
+
+
+def test_the_shortest_execution_lasts_as_long_as_one_invocation(parameters, properties):
+    assert parameters["ExecutionTimeoutSeconds"]["MinValue"] >= properties("DurableOrderProcessor")["Timeout"]
+
+
+def test_a_message_stays_hidden_for_six_invocations_and_the_longest_window(parameters, properties):
+    """AWS's rule: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html"""
+    longest_window = parameters["BatchWindowSeconds"]["MaxValue"]
+    assert properties("OrdersQueue")["VisibilityTimeout"] >= 6 * properties("OrderIngest")["Timeout"] + longest_window
+
+
+def test_the_default_wait_fits_into_the_default_execution_which_can_be_invoked_synchronously(parameters):
+    wait, execution = (parameters[name]["Default"] for name in ("WaitSeconds", "ExecutionTimeoutSeconds"))
+    assert wait < execution <= 900
+
+
+def test_an_outage_of_the_ledger_can_be_sat_out_within_the_default_execution(parameters):
+    """Else the policy's last attempts would be made by nobody."""
+    from orchestrator.policies import ENRICH
+    from shared.errors import LedgerUnavailable
+
+    waited = attempts = 0
+    while (decision := ENRICH.retry_strategy(LedgerUnavailable("x"), attempts := attempts + 1)).should_retry:
+        waited += decision.delay_seconds
+    assert waited + parameters["WaitSeconds"]["Default"] < parameters["ExecutionTimeoutSeconds"]["Default"]
