@@ -37,7 +37,7 @@ check: .venv/.stack .venv/.sam ## formatting, lint, types, the direction of impo
 	@$(PY) -m ruff format --check --quiet . || { echo "make format puts this right"; exit 1; }
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m mypy
-	@$(PY) -m importlinter.cli lint --no-cache
+	@out=$$($(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint(["--no-cache"])') || { echo "$$out"; exit 1; }
 	@$(PY) -m tools.template_check
 
 format: .venv/.dev ## bring the code into shape

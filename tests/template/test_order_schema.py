@@ -15,7 +15,10 @@ TAKEN = [
     {"orderId": "ORDER-123"},
     {"orderId": "A", "customerId": None, "currency": None, "placedAt": None, "items": [], "attributes": {}},
     {"orderId": "A", "customerId": "CUST-00004", "currency": "USD", "placedAt": "1997-01-01T12:00:00Z"},
-    {"orderId": "A", "items": [LINE, {**LINE, "unitPrice": 29.33}, {**LINE, "unitPrice": 0}]},
+    {
+        "orderId": "A",
+        "items": [LINE, {**LINE, "unitPrice": 29.33}, {**LINE, "unitPrice": 0}, {**LINE, "unitPrice": "-0"}],
+    },
     {"orderId": "A", "attributes": {"channel": "web", "a.b_c-d": ""}},
 ]
 REFUSED_BY_BOTH = [

@@ -5,17 +5,16 @@ import io
 import json
 import sys
 
-import boto3
 import pytest
 
 from tests.unit.test_executions import ALIAS, STACK_ID, name_of, started
 from tests.unit.test_ingest_batch import event
-from tests.unit.transport import Endpoint, refusal
+from tests.unit.transport import Endpoint, refusal, session
 
 
 @pytest.fixture
 def sqs(aws):
-    return boto3.client("sqs")
+    return session().client("sqs")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 
-import boto3
 import pytest
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.exceptions import ClientError, ReadTimeoutError
@@ -12,7 +11,7 @@ from ingest.rejects import RejectedOrders
 from shared.errors import RejectUnavailable, StartUnavailable
 from shared.executions import OrderExecutions
 from tests.unit.test_executions import ALIAS, STACK_ID, name_of, started
-from tests.unit.transport import Endpoint, client, refusal
+from tests.unit.transport import Endpoint, client, refusal, session
 
 MARK = "zqMARKqz"
 ORDER = json.dumps({"orderId": "ORDER-123", "attributes": {"note": MARK}})
@@ -27,7 +26,7 @@ class Ingest:
     def __init__(self, logger, log):
         self._log = log
         self._lambda = client("lambda")
-        self.sqs = boto3.client("sqs")
+        self.sqs = session().client("sqs")
         self.queue = self.sqs.create_queue(QueueName="rejected")["QueueUrl"]
         self._intake = Intake(
             OrderExecutions(self._lambda, ALIAS, STACK_ID), RejectedOrders(self.sqs, self.queue), logger

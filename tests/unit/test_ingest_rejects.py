@@ -3,16 +3,15 @@
 import json
 from uuid import uuid4
 
-import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.rejects import RejectedOrders, field_errors_json
 from shared.errors import FieldError, InvalidOrder, RejectUnavailable
 from shared.order import parse_order
-from tests.unit.transport import Endpoint, client, refusal
+from tests.unit.transport import Endpoint, client, refusal, session
 
 LARGEST_BODY = 1_032_192
 SQS_LIMIT = 1024 * 1024
@@ -33,7 +32,7 @@ bodies = st.text(
 
 @pytest.fixture
 def sqs(aws):
-    return boto3.client("sqs")
+    return session().client("sqs")
 
 
 @pytest.fixture
@@ -63,6 +62,7 @@ def test_a_reject_carries_its_reason_beside_the_body(sqs, queue):
     assert attributes == {"reasonCode": "INVALID_ORDER", "sourceMessageId": "message-1"}
 
 
+@settings(max_examples=50)
 @given(bodies)
 def test_a_body_arrives_as_it_came(sqs, queue, body):
     RejectedOrders(sqs, queue).send(body, str(uuid4()), "NOT_JSON", ERRORS)
@@ -78,6 +78,7 @@ def test_a_reject_of_the_largest_body_with_the_longest_reason_fits(sqs, queue):
     assert len(body) + size_of(attributes) <= SQS_LIMIT
 
 
+@settings(max_examples=50)
 @given(any_errors)
 def test_whatever_was_wrong_the_attributes_fit_into_the_16_kib_left_for_them(sqs, queue, errors):
     RejectedOrders(sqs, queue).send("x", str(uuid4()), "INVALID_ORDER", errors)
@@ -85,6 +86,7 @@ def test_whatever_was_wrong_the_attributes_fit_into_the_16_kib_left_for_them(sqs
     assert size_of(attributes) <= SQS_LIMIT - LARGEST_BODY
 
 
+@settings(max_examples=100)
 @given(any_errors)
 def test_field_errors_are_json_in_printable_ascii(errors):
     """SQS refuses control characters in an attribute, and an error's field is the producer's text."""

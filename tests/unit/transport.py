@@ -2,6 +2,7 @@
 
 import io
 import json
+from functools import cache
 
 import boto3
 from botocore.awsrequest import AWSResponse
@@ -36,13 +37,16 @@ class Endpoint:
         return AWSResponse(request.url, status, headers, Body(body))
 
 
+@cache
+def session():
+    """One for all tests: a session reads a service's model only once, which takes longer than most tests do."""
+    return boto3.Session(region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
+
+
 def client(service):
     """A client that tries once and knows nobody real."""
-    return boto3.client(
+    return session().client(
         service,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
         endpoint_url=f"https://{service}.invalid",
         config=Config(retries={"mode": "standard", "total_max_attempts": 1}),
     )
