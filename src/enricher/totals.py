@@ -17,7 +17,7 @@ def totals(order: Order) -> Totals:
         {
             "lines": len(order.items),
             "units": sum(item.quantity for item in order.items),
-            "amount": plain(amount),
+            "amount": plain(amount.normalize(_EXACT)),
             "currency": order.currency,
         }
     )

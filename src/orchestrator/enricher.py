@@ -1,7 +1,7 @@
 """Calls the enricher Lambda and takes nothing on trust from its answer."""
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
@@ -12,6 +12,9 @@ from shared.order import Order
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
+
+MAX_NUMBER_DIGITS: Final = 38
+"""DynamoDB's limit."""
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
 """An answer is kept in the ledger and in the step's checkpoint: with the largest order, far below their limits."""
@@ -49,8 +52,8 @@ def _accepted(answer: bytes, order: Order, calls: int) -> Enrichment:
     if len(answer) > MAX_ANSWER_BYTES:
         raise EnrichmentRejected(f"the enricher's answer is larger than {MAX_ANSWER_BYTES} bytes")
     try:
-        data = json.loads(answer)
-    except ValueError:
+        data = json.loads(answer, parse_float=str, parse_int=_storable, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
         raise EnrichmentRejected("the enricher's answer is not JSON") from None
     status = data.get("statusCode") if isinstance(data, dict) else None
     if isinstance(status, int) and (status == 429 or status >= 500):
@@ -65,6 +68,15 @@ def _accepted(answer: bytes, order: Order, calls: int) -> Enrichment:
     if enrichment.order_id != order.order_id:
         raise EnrichmentRejected("the enricher answered for another order")
     return enrichment
+
+
+def _storable(number: str) -> int | str:
+    """A whole number, or its text where DynamoDB has not the digits; a fraction is always kept as its text."""
+    return int(number) if len(number) <= MAX_NUMBER_DIGITS else number
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _error_type(answer: bytes) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from datetime import UTC, datetime
-from decimal import Context, Decimal, InvalidOperation
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, InvalidOperation
 from typing import Annotated, Any, Final, NoReturn
 
 from pydantic import (
@@ -36,10 +36,13 @@ _MAX_INTEGER_DIGITS: Final = 12
 _MAX_FRACTION_DIGITS: Final = 6
 _MAX_NUMBER_LENGTH: Final = 64
 _MAX_PATH_LENGTH: Final = 128
+_MAX_FIELD_ERRORS: Final = 20
 _PLAIN_DECIMAL: Final = re.compile(r"-?\d{1,30}(\.\d{1,30})?", re.ASCII)
-_RFC_3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
-# Wide enough for any number that the bounds above admit, so normalising never rounds.
-_EXACT: Final = Context(prec=2 * _MAX_NUMBER_LENGTH)
+_RFC_3339: Final = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,6}0*)?([Zz]|[+-]\d{2}:[0-5]\d)", re.ASCII
+)
+# Wide enough for any number of that length, so normalising rounds none, neither its digits nor to zero.
+_EXACT: Final = Context(prec=2 * _MAX_NUMBER_LENGTH, Emin=MIN_EMIN, Emax=MAX_EMAX)
 
 
 def _money(value: object) -> Decimal:
@@ -56,7 +59,7 @@ def _money(value: object) -> Decimal:
         raise PydanticCustomError(
             "money", "should have at most {digits} digits before the point", {"digits": _MAX_INTEGER_DIGITS}
         )
-    normal = _EXACT.normalize(abs(number))
+    normal = _EXACT.normalize(number.copy_abs())
     if normal.as_tuple().exponent < -_MAX_FRACTION_DIGITS:  # type: ignore[operator]  # finite: never 'n' or 'F'
         raise PydanticCustomError(
             "money", "should have at most {digits} digits after the point", {"digits": _MAX_FRACTION_DIGITS}
@@ -199,12 +202,7 @@ def order_from(data: object) -> Order:
     try:
         order = Order.model_validate(data)
     except ValidationError as error:
-        raise InvalidOrder(
-            [
-                FieldError(_path(problem["loc"]), problem["msg"])
-                for problem in error.errors(include_url=False, include_context=False, include_input=False)
-            ]
-        ) from None
+        raise InvalidOrder(_field_errors(error)) from None
     size = len(order.canonical_bytes())
     if size > MAX_CANONICAL_BYTES:
         reason = f"{size} bytes in canonical form, more than the {MAX_CANONICAL_BYTES} allowed"
@@ -212,9 +210,18 @@ def order_from(data: object) -> Order:
     return order
 
 
+def _field_errors(error: ValidationError) -> list[FieldError]:
+    """The first of an order's mistakes, and how many more there are: a message of 1 MiB can hold very many."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    listed = [FieldError(_path(problem["loc"]), problem["msg"]) for problem in problems[:_MAX_FIELD_ERRORS]]
+    more = len(problems) - len(listed)
+    return [*listed, FieldError("", f"and {more} more")] if more else listed
+
+
 def _path(location: tuple[int | str, ...]) -> str:
-    # A key is the producer's text: as long as it likes, and with any character.
-    return ".".join(map(str, location))[:_MAX_PATH_LENGTH]
+    # A key is the producer's text: as long as it likes, and with half characters that no log takes.
+    path = ".".join(map(str, location))[:_MAX_PATH_LENGTH]
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def _exact_number(text: str) -> Decimal:
