@@ -53,7 +53,7 @@ def _money(value: object) -> Decimal:
     ):
         raise PydanticCustomError("money", "should be a decimal such as 12.50, given as a string or a number")
     number = Decimal(value)
-    if number.is_signed() and number != 0:
+    if number.is_signed() and (number != 0 or isinstance(value, str)):
         raise PydanticCustomError("money", "should not be negative")
     if not number.is_finite() or (number != 0 and number.adjusted() >= _MAX_INTEGER_DIGITS):
         raise PydanticCustomError(
