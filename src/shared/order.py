@@ -32,6 +32,8 @@ from shared.errors import FieldError, InvalidOrder, NotJson, OrderTooLarge
 MAX_CANONICAL_BYTES: Final = 64 * 1024
 """An order's largest canonical form, far below DynamoDB's 400 KB item and Lambda's 1 MB asynchronous payload."""
 
+# More than fit into MAX_CANONICAL_BYTES: the smallest takes 40 bytes there.
+_MAX_ITEMS: Final = 2_000
 _MAX_INTEGER_DIGITS: Final = 12
 _MAX_FRACTION_DIGITS: Final = 6
 _MAX_NUMBER_LENGTH: Final = 64
@@ -84,6 +86,13 @@ def _instant(value: object) -> datetime:
 
 def _rfc_3339(value: datetime) -> str:
     return value.isoformat().removesuffix("+00:00") + "Z"
+
+
+def _few(value: object) -> object:
+    """Refuse a list of items that no order can have, before each of them is looked at and each mistake kept."""
+    if isinstance(value, list) and len(value) > _MAX_ITEMS:
+        raise PydanticCustomError("items", "should be at most {count} items", {"count": _MAX_ITEMS})
+    return value
 
 
 def _currency(value: str) -> str:
@@ -148,7 +157,7 @@ class Order(BaseModel):
 
     order_id: OrderId
     customer_id: CustomerId | None = None
-    items: Annotated[tuple[Item, ...], Field(strict=False)] = ()
+    items: Annotated[tuple[Item, ...], Field(strict=False), BeforeValidator(_few)] = ()
     currency: Currency | None = None
     placed_at: Instant | None = None
     attributes: Annotated[dict[AttributeName, AttributeValue], Field(max_length=50)] = {}

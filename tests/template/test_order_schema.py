@@ -17,7 +17,7 @@ TAKEN = [
     {"orderId": "A", "customerId": "CUST-00004", "currency": "USD", "placedAt": "1997-01-01T12:00:00Z"},
     {
         "orderId": "A",
-        "items": [LINE, {**LINE, "unitPrice": 29.33}, {**LINE, "unitPrice": 0}, {**LINE, "unitPrice": "-0"}],
+        "items": [LINE, {**LINE, "unitPrice": 29.33}, {**LINE, "unitPrice": 0}],
     },
     {"orderId": "A", "attributes": {"channel": "web", "a.b_c-d": ""}},
 ]

@@ -94,10 +94,10 @@ def _string_spellings(draw, text):
 
 @st.composite
 def _price_spellings(draw, price):
-    shift = draw(st.integers(-6, 6))
+    shift = draw(st.integers(0, 6))
     zeros = "0" * draw(st.integers(0, 9))
     point = "" if "." in price or not zeros else "."
-    mantissa, negative_exponent = (price.replace(".", "").lstrip("0") or "0", -len(price.partition(".")[2]))
+    mantissa, exponent = price.replace(".", "").lstrip("0"), -len(price.partition(".")[2])
     return draw(
         st.sampled_from(
             [
@@ -106,8 +106,8 @@ def _price_spellings(draw, price):
                 f'"{price}{point}{zeros}"',
                 price,
                 f"{price}{point}{zeros}",
-                f"{mantissa}e{negative_exponent}",
-                f"{mantissa}{'0' * abs(shift)}E{negative_exponent - abs(shift):+}",
+                f"{mantissa or 0}e{exponent}",
+                f"{mantissa + '0' * shift if mantissa else 0}E{exponent - shift:+}",
             ]
         )
     )

@@ -71,7 +71,7 @@ def test_a_price_with_more_than_twelve_digits_before_the_point_is_refused(spelli
     assert price_in(spelling) == TOO_LARGE
 
 
-@pytest.mark.parametrize("spelling", ["-1", "-0.000001", "-1e6", '"-1"', '"-0.5"'])
+@pytest.mark.parametrize("spelling", ["-1", "-0.000001", "-1e6", '"-1"', '"-0.5"', '"-0"', '"-0.00"'])
 def test_a_negative_price_is_refused(spelling):
     assert price_in(spelling) == NEGATIVE
 

@@ -1,7 +1,10 @@
 """What is not an order is refused by name, with every field and reason, and with nothing of its content."""
 
 import json
+import subprocess
+import sys
 import traceback
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -15,6 +18,7 @@ from tests.unit.test_order_canonical import order_of
 
 LINE = {"sku": "S", "quantity": 1, "unitPrice": "1"}
 MARK = "zqMARKqz"
+SRC = str(Path(__file__).parents[2] / "src")
 
 
 def refusal_of(text):
@@ -324,10 +328,39 @@ def test_the_limit_counts_bytes_not_characters():
     ],
 )
 def test_a_message_full_of_mistakes_is_refused_in_a_few_words(text):
-    """Each mistake is worth about a kilobyte of memory and a place in a log line; a body of 1 MiB holds a million."""
+    """Each mistake takes a place in a log line, and a body of 1 MiB holds a million."""
     error = refusal_of(text)
     assert len(error.errors) <= 1_000
     assert len(str(error)) <= 256 * 1024
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('\'{"orderId":"A","items":[\' + ",".join(["{}"] * 340_000) + "]}"', id="wrong items"),
+        pytest.param('json.dumps({f"{n:x}": 0 for n in range(80_000)})', id="unknown fields"),
+        pytest.param('json.dumps({"attributes": {f"!{n:x}": 0 for n in range(75_000)}})', id="wrong attributes"),
+        pytest.param('json.dumps({"items": [{f"{n}": 0 for n in range(60)}] * 1_800})', id="wrong fields of items"),
+    ],
+)
+def test_a_message_full_of_mistakes_takes_little_of_ingests_memory(text):
+    """Ingest works ten messages at a time in 1 GiB: one that took most of it would take its neighbours with it."""
+    program = (
+        "import json, resource, sys\n"
+        "from shared.order import parse_order\n"
+        f"text = {text}\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try:\n    parse_order(text)\nexcept Exception as error:\n    print(type(error).__name__)\n"
+        "grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before\n"
+        "print(grown * (1 if sys.platform == 'darwin' else 1024), len(text))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": SRC}, capture_output=True, text=True, check=True
+    )
+    refusal, grown, length = done.stdout.split()
+    assert refusal == "InvalidOrder"
+    assert int(length) <= 1_032_192
+    assert int(grown) < 100 * 1024 * 1024
 
 
 # ── whatever comes ────────────────────────────────────────────────────────────────────────────────
