@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
+from shared.clients import may_pass
 from shared.enrichment import Enrichment
 from shared.errors import EnricherUnavailable, EnrichmentRejected
 from shared.order import Order
@@ -37,8 +38,7 @@ class Enricher:
             response = self._client.invoke(FunctionName=self._function_arn, Payload=order.canonical_bytes())
             answer = response["Payload"].read(MAX_ANSWER_BYTES + 1)
         except ClientError as error:
-            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-            if status == 429 or status >= 500:
+            if may_pass(error):
                 raise EnricherUnavailable(f"Lambda: {error.response['Error']['Code']}", calls) from error
             raise EnrichmentRejected(f"Lambda refused the call: {error}") from error
         except BotoCoreError as error:
@@ -83,5 +83,5 @@ def _error_type(answer: bytes) -> str:
     """The error's type alone: its message may repeat what the enricher was given."""
     try:
         return str(json.loads(answer)["errorType"])[:128]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return "an error without a type"

@@ -41,7 +41,7 @@ def enriching(error: Exception, attempts_made: int) -> RetryDecision:
     """The enrich step's policy: transient errors only, each by its own count."""
     match error:
         case EnricherUnavailable():
-            # Failures of the ledger in the same step do not use up the enricher's attempts.
+            # Tries that the ledger failed before the enricher was called do not count as calls of it.
             return ENRICHER(error, min(attempts_made, error.calls))
         case LedgerUnavailable():
             return LEDGER(error, attempts_made)

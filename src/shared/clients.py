@@ -3,6 +3,7 @@
 from typing import Final
 
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 CONNECT_TIMEOUT_S: Final = 1
 
@@ -19,3 +20,12 @@ def client_config(read_timeout_s: float, tries: int = 1, connections: int = 10) 
         retries={"mode": "standard", "total_max_attempts": tries},
         max_pool_connections=connections,
     )
+
+
+def may_pass(error: ClientError) -> bool:
+    """Whether Lambda's refusal of an Invoke may pass by itself: throttled, failed, or a function not ready yet.
+
+    408 and 409 are Lambda's for a function that is being created, updated or restored (`Invoke`, API reference).
+    """
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return status in {408, 409, 429} or status >= 500

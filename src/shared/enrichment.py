@@ -36,7 +36,7 @@ class Totals(BaseModel):
 
     lines: Annotated[int, Field(ge=0)]
     units: Annotated[int, Field(ge=0)]
-    amount: Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")]
+    amount: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?$")]
     currency: str | None = None
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from shared.clients import may_pass
 from shared.errors import OrderConflict, StartUnavailable
 from shared.order import Order
 
@@ -91,14 +92,9 @@ class OrderExecutions:
         except self._client.exceptions.DurableExecutionAlreadyStartedException:
             raise OrderConflict(f"order {order.order_id} was already started with another body") from None
         except ClientError as error:
-            if _may_pass(error):
+            if may_pass(error):
                 raise StartUnavailable(f"Lambda did not take the start: {error}") from error
             raise
         except BotoCoreError as error:
             raise StartUnavailable(f"Lambda did not answer the start: {error}") from error
         return response["DurableExecutionArn"]
-
-
-def _may_pass(error: ClientError) -> bool:
-    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-    return status == 429 or status >= 500

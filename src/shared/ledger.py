@@ -38,8 +38,9 @@ from shared.states import RETRYABLE, TERMINAL, State, predecessors
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-MAX_STARTS: Final = 10
-"""How often enrich may begin in one attempt: a step that kills its process asks no retry policy."""
+MAX_STARTS: Final = 20
+"""How often enrich may begin in one attempt: a step that kills its process asks no retry policy. More than the
+ledger's policy tries, so that an outage is sat out."""
 
 _THROTTLED: Final = frozenset(
     {

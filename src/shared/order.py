@@ -41,7 +41,7 @@ _MAX_PATH_LENGTH: Final = 128
 _MAX_FIELD_ERRORS: Final = 20
 _PLAIN_DECIMAL: Final = re.compile(r"-?\d{1,30}(\.\d{1,30})?", re.ASCII)
 _RFC_3339: Final = re.compile(
-    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,6}0*)?([Zz]|[+-]\d{2}:[0-5]\d)", re.ASCII
+    r"\d{4}-\d{2}-\d{2}[Tt ](?!24)\d{2}:\d{2}:\d{2}(\.\d{1,6}0*)?([Zz]|[+-]\d{2}:[0-5]\d)", re.ASCII
 )
 # Wide enough for any number of that length, so normalising rounds none, neither its digits nor to zero.
 _EXACT: Final = Context(prec=2 * _MAX_NUMBER_LENGTH, Emin=MIN_EMIN, Emax=MAX_EMAX)
@@ -198,7 +198,7 @@ def parse_json(text: str) -> Any:
             object_pairs_hook=_unique_keys,
         )
     except json.JSONDecodeError as error:
-        raise NotJson([FieldError("", f"not JSON: {error.msg} at character {error.pos}")]) from None
+        raise NotJson([FieldError("", f"not JSON: {error.msg} (character {error.pos})")]) from None
     except RecursionError:
         raise NotJson([FieldError("", "not JSON this pipeline reads: nested too deeply")]) from None
 

@@ -193,6 +193,8 @@ def test_a_name_taken_by_another_body_is_a_conflict(lambda_client):
 @pytest.mark.parametrize(
     ("status", "code"),
     [
+        (408, "SnapStartTimeoutException"),
+        (409, "ResourceConflictException"),
         (429, "TooManyRequestsException"),
         (429, "SomethingNewException"),
         (500, "ServiceException"),
@@ -228,7 +230,6 @@ def test_a_start_that_is_not_answered_may_pass(lambda_client, silence):
         (403, "AccessDeniedException"),
         (404, "ResourceNotFoundException"),
         (400, "InvalidParameterValueException"),
-        (409, "ResourceConflictException"),
         (413, "RequestTooLargeException"),
     ],
 )

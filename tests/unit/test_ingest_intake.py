@@ -127,7 +127,7 @@ def test_the_same_order_id_with_another_body_is_set_aside_as_a_conflict(ingest):
         (ReadTimeoutError(endpoint_url=ALIAS), StartUnavailable),
         (refusal(403, "AccessDeniedException"), ClientError),
         (refusal(404, "ResourceNotFoundException"), ClientError),
-        (refusal(409, "ResourceConflictException"), ClientError),
+        (refusal(409, "ResourceConflictException"), StartUnavailable),
     ],
 )
 def test_an_order_that_could_not_be_started_is_given_back_not_set_aside(ingest, answer, error):

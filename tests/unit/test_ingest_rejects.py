@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ingest.rejects import RejectedOrders, field_errors_json
@@ -64,6 +64,7 @@ def test_a_reject_carries_its_reason_beside_the_body(sqs, queue):
 
 @settings(max_examples=50)
 @given(bodies)
+@example(" \r\n{} \t")
 def test_a_body_arrives_as_it_came(sqs, queue, body):
     RejectedOrders(sqs, queue).send(body, str(uuid4()), "NOT_JSON", ERRORS)
     assert received(sqs, queue)[0] == body

@@ -82,3 +82,16 @@ def test_a_failure_that_cannot_be_recorded_still_ends_the_execution_with_its_rea
     pipeline.enricher.answers = iter([{"statusCode": 404}])
     assert failure(pipeline.run(ORDER)) == ("EnrichmentRejected", "the enricher answered statusCode 404")
     assert pipeline.states("ORDER-123") == ["RECEIVED", "ENRICHING"]
+
+
+def test_an_outage_between_the_answer_and_its_record_is_sat_out(pipeline):
+    outage = iter(range(14))
+
+    def throttle(number, moment):
+        # The claim and the count of starts pass; only ENRICHED cannot be written.
+        if moment == "before" and number % 2 == 0 and next(outage, None) is not None:
+            raise dynamodb_error("ThrottlingException")
+
+    pipeline.on_write(throttle)
+    answer(pipeline.run(ORDER))
+    assert pipeline.states("ORDER-123") == COMPLETED
