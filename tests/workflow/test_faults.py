@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 
-from shared.ledger import MAX_STARTS
+from shared.errors import LedgerUnavailable
+from shared.ledger import MAX_STARTS, Ledger
 from tests.workflow.durable import COMPLETED, ORDER, Killed, answer, dynamodb_error, failure
 
 # The writes of an order that meets no fault: claim, enriched, finalizing, completed.
@@ -84,14 +85,15 @@ def test_a_failure_that_cannot_be_recorded_still_ends_the_execution_with_its_rea
     assert pipeline.states("ORDER-123") == ["RECEIVED", "ENRICHING"]
 
 
-def test_an_outage_between_the_answer_and_its_record_is_sat_out(pipeline):
+def test_an_outage_between_the_answer_and_its_record_is_sat_out(pipeline, monkeypatch):
     outage = iter(range(14))
+    record = Ledger.enriched
 
-    def throttle(number, moment):
-        # The claim and the count of starts pass; only ENRICHED cannot be written.
-        if moment == "before" and number % 2 == 0 and next(outage, None) is not None:
-            raise dynamodb_error("ThrottlingException")
+    def enriched(ledger, me, enrichment):
+        if next(outage, None) is not None:
+            raise LedgerUnavailable("throttled")
+        return record(ledger, me, enrichment)
 
-    pipeline.on_write(throttle)
+    monkeypatch.setattr(Ledger, "enriched", enriched)
     answer(pipeline.run(ORDER))
     assert pipeline.states("ORDER-123") == COMPLETED
