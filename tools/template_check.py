@@ -42,7 +42,9 @@ def check(template: Path = TEMPLATE) -> None:
     with tempfile.TemporaryDirectory() as directory:
         translation = Path(directory) / f"{template.stem}-translated.json"
         translation.write_text(json.dumps(translated(template), indent=2), encoding="utf-8")
-        _run(["cfn-lint", "--template", str(translation)])
+        # W3011 (a DeletionPolicy beside each UpdateReplacePolicy): SAM hands a function's UpdateReplacePolicy on to its
+        # alias, but not the reason in the function's metadata.
+        _run(["cfn-lint", "--ignore-checks", "W3011", "--template", str(translation)])
 
 
 def _run(command: Sequence[str]) -> str:

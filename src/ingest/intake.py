@@ -34,6 +34,9 @@ class Intake:
         except InvalidOrder as error:
             self._set_aside(record, None, error.code, error.errors)
             return
+        except Exception as error:
+            self._log_given_back(record, None, error)
+            raise
         try:
             execution_arn = self.executions.start(order)
         except OrderConflict as error:

@@ -9,16 +9,19 @@ from aws_durable_execution_sdk_python import DurableContext, durable_execution
 
 from orchestrator.enricher import Enricher
 from orchestrator.ownership import execution_of
+from orchestrator.payload import refusal
 from orchestrator.workflow import Pipeline, process_order
 from shared.clients import client_config
 from shared.ledger import Ledger
 from shared.logs import logger
-from shared.order import Order, order_from, parse_order
+from shared.order import parse_order
 
 # Client < step < function: a call gives up before its step could outlive the function (60 s), and the enricher's own
 # timeout (8 s) ends before its caller's.
 LEDGER_TIMEOUT_S = 3
 ENRICHER_TIMEOUT_S = 10
+CHECKPOINT_TIMEOUT_S = 8
+CHECKPOINT_TRIES = 3
 
 STACK_ID = os.environ["STACK_ID"]
 PIPELINE = Pipeline(
@@ -30,22 +33,22 @@ PIPELINE = Pipeline(
 _logger = logger("orchestrator")
 
 
-@durable_execution
-def handler(event: Any, context: DurableContext) -> dict[str, Any]:
-    """Process one order; answers in the seed's shape, or fails with the reason."""
-    order = order_of(event, context)
-    execution_arn = context.execution_context.durable_execution_arn
-    me = execution_of(order, execution_arn, STACK_ID)
-    _logger.append_keys(orderId=order.order_id, attempt=me.attempt)
+def _process(_event: Any, context: DurableContext) -> dict[str, Any]:
+    # From the payload's text, where numbers are exact and a key given twice shows: the SDK's `_event` has made floats
+    # of the ones and lost the other.
+    order = parse_order(context.state.get_input_payload() or "")
+    me = execution_of(order, context.execution_context.durable_execution_arn, STACK_ID)
+    request_id = context.lambda_context.aws_request_id if context.lambda_context else None
+    _logger.append_keys(orderId=order.order_id, attempt=me.attempt, function_request_id=request_id)
     context.set_logger(_logger)
     return process_order(context, order, me, PIPELINE)
 
 
-def order_of(event: Any, context: DurableContext) -> Order:
-    """The order the execution was started with. Raises `InvalidOrder`.
+_durable = durable_execution(
+    _process, boto3_client=boto3.client("lambda", config=client_config(CHECKPOINT_TIMEOUT_S, CHECKPOINT_TRIES))
+)
 
-    Read from the payload's text, where its numbers are exact and a key given twice shows: in `event` the SDK has made
-    floats of the ones and lost the other.
-    """
-    payload = context.state.get_input_payload()
-    return parse_order(payload) if payload else order_from(event)
+
+def handler(event: Any, context: Any) -> Any:
+    """Process one order; answers in the seed's shape, or fails with the reason."""
+    return refusal(event) or _durable(event, context)

@@ -27,21 +27,34 @@ ENRICHER: RetryPolicy = create_retry_strategy(
 
 LEDGER: RetryPolicy = create_retry_strategy(
     RetryStrategyConfig(
-        max_attempts=16,
+        max_attempts=12,
         initial_delay=Duration.from_seconds(1),
         max_delay=Duration.from_minutes(1),
         backoff_rate=2.0,
         jitter_strategy=JitterStrategy.HALF,
     )
 )
-"""An outage of the ledger of five to ten minutes: 1, 2, 4 … 60 s apart, each between half and the whole of it."""
+"""An outage of the ledger of three to six minutes: 1, 2, 4 … 60 s apart, each between half and the whole of it. Twice
+that, for two steps, fits into the default execution timeout."""
+
+LAST_WORD: RetryPolicy = create_retry_strategy(
+    RetryStrategyConfig(
+        max_attempts=6,
+        initial_delay=Duration.from_seconds(1),
+        max_delay=Duration.from_seconds(10),
+        backoff_rate=2.0,
+        jitter_strategy=JitterStrategy.HALF,
+    )
+)
+"""Half a minute to write why an order failed. Where that fails too, the execution's own end says it."""
 
 
 def enriching(error: Exception, attempts_made: int) -> RetryDecision:
     """The enrich step's policy: transient errors only, each by its own count."""
     match error:
         case EnricherUnavailable():
-            # Tries that the ledger failed before the enricher was called do not count as calls of it.
+            # What the ledger failed before the enricher was called does not count; an answer it then failed to record
+            # does: three calls are three calls.
             return ENRICHER(error, min(attempts_made, error.calls))
         case LedgerUnavailable():
             return LEDGER(error, attempts_made)
@@ -54,6 +67,11 @@ def recording(error: Exception, attempts_made: int) -> RetryDecision:
     return LEDGER(error, attempts_made) if isinstance(error, LedgerUnavailable) else RetryDecision.no_retry()
 
 
+def recording_failure(error: Exception, attempts_made: int) -> RetryDecision:
+    """The policy of the step that records a failure."""
+    return LAST_WORD(error, attempts_made) if isinstance(error, LedgerUnavailable) else RetryDecision.no_retry()
+
+
 ENRICH = StepConfig(retry_strategy=enriching)
 FINALIZE = StepConfig(retry_strategy=recording)
-RECORD_FAILURE = StepConfig(retry_strategy=recording)
+RECORD_FAILURE = StepConfig(retry_strategy=recording_failure)

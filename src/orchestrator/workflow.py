@@ -21,6 +21,12 @@ from shared.errors import REFUSALS, WaitDoesNotFit, restored
 from shared.ledger import Execution, Ledger
 from shared.order import Order
 
+STEPS = timedelta(minutes=1)
+"""What an execution needs beside its wait: one invocation's longest time."""
+
+MAX_MESSAGE_LENGTH = 1024
+"""Of an error's text in the ledger: it is kept twice in an item that has a limit."""
+
 
 @dataclass(frozen=True)
 class Pipeline:
@@ -59,7 +65,7 @@ def process_order(context: DurableContext, order: Order, me: Execution, pipeline
 
 def wait_that_fits(pipeline: Pipeline) -> Duration:
     """The wait, or `WaitDoesNotFit` at once: an execution that must time out should not begin to wait."""
-    if pipeline.wait >= pipeline.execution_timeout:
+    if pipeline.wait + STEPS > pipeline.execution_timeout:
         raise WaitDoesNotFit(
             f"a wait of {pipeline.wait.total_seconds():.0f} s does not fit into"
             f" an execution timeout of {pipeline.execution_timeout.total_seconds():.0f} s"
@@ -69,7 +75,7 @@ def wait_that_fits(pipeline: Pipeline) -> Duration:
 
 def record_failure(context: DurableContext, me: Execution, ledger: Ledger, failure: Exception) -> None:
     """FAILED in the ledger, in a step of its own. Where that cannot be written, the execution's end still says it."""
-    error_type, message = type(failure).__name__, str(failure)
+    error_type, message = type(failure).__name__, str(failure)[:MAX_MESSAGE_LENGTH]
     if isinstance(failure, StepError):
         error_type = failure.error_type
     try:

@@ -10,7 +10,7 @@
     │   ├── OrderEnded               the order ended; this execution may not run it again
     │   ├── OrderCancelled           the order was cancelled
     │   ├── IllegalTransition        the ledger refused a step that the state table does not know
-    │   ├── LedgerRejected           DynamoDB refused the request for good (access, validation, size)
+    │   ├── LedgerRejected           DynamoDB refused the request for good (validation, size)
     │   ├── EnrichmentRejected       the enricher answered, and the answer cannot be used
     │   ├── TooManyStarts            enrich began too often: its process keeps dying
     │   └── WaitDoesNotFit           the wait is longer than an execution may live
@@ -112,7 +112,7 @@ class WaitDoesNotFit(PermanentError):
 
 
 class LedgerUnavailable(TransientError):
-    """DynamoDB throttled, failed or did not answer."""
+    """DynamoDB throttled, failed, did not answer, or is not set up right just now."""
 
 
 class EnricherUnavailable(TransientError):

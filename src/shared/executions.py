@@ -89,9 +89,11 @@ class OrderExecutions:
             )
             # botocore gives the connection back to its pool only when the body was read.
             response["Payload"].read()
-        except self._client.exceptions.DurableExecutionAlreadyStartedException:
-            raise OrderConflict(f"order {order.order_id} was already started with another body") from None
         except ClientError as error:
+            # By its code: botocore builds `client.exceptions` on first use, and threads that do so together do not
+            # all catch the class that is raised.
+            if error.response["Error"]["Code"] == "DurableExecutionAlreadyStartedException":
+                raise OrderConflict(f"order {order.order_id} was already started with another body") from None
             if may_pass(error):
                 raise StartUnavailable(f"Lambda did not take the start: {error}") from error
             raise

@@ -38,18 +38,13 @@ from shared.states import RETRYABLE, TERMINAL, State, predecessors
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-MAX_STARTS: Final = 20
+MAX_STARTS: Final = 15
 """How often enrich may begin in one attempt: a step that kills its process asks no retry policy. More than the
 ledger's policy tries, so that an outage is sat out."""
 
-_THROTTLED: Final = frozenset(
-    {
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "ThrottlingException",
-        "TransactionConflictException",
-    }
-)
+# What DynamoDB will say to the same request for ever. All else, a missing permission or key included, someone can put
+# right while the policy tries again.
+_FINAL: Final = frozenset({"ValidationException", "ItemCollectionSizeLimitExceededException"})
 
 
 @dataclass(frozen=True)
@@ -321,8 +316,8 @@ def _translated() -> Iterator[None]:
         code = error.response["Error"]["Code"]
         if code == "ConditionalCheckFailedException":
             raise
-        if code in _THROTTLED or error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-            raise LedgerUnavailable(f"DynamoDB: {code}") from error
-        raise LedgerRejected(f"DynamoDB: {error}") from error
+        if code in _FINAL:
+            raise LedgerRejected(f"DynamoDB: {error}") from error
+        raise LedgerUnavailable(f"DynamoDB: {code}") from error
     except BotoCoreError as error:
         raise LedgerUnavailable(f"DynamoDB did not answer: {error}") from error

@@ -34,6 +34,9 @@ MAX_CANONICAL_BYTES: Final = 64 * 1024
 
 # More than fit into MAX_CANONICAL_BYTES: the smallest takes 40 bytes there.
 _MAX_ITEMS: Final = 2_000
+MAX_TEXT_LENGTH: Final = 1024 * 1024
+"""The longest text that is looked at: what a message can have. A synchronous invoke may bring 6 MB."""
+
 _MAX_INTEGER_DIGITS: Final = 12
 _MAX_FRACTION_DIGITS: Final = 6
 _MAX_NUMBER_LENGTH: Final = 64
@@ -180,7 +183,14 @@ def parse_order(text: str) -> Order:
 
     Raises `NotJson`, `InvalidOrder` or `OrderTooLarge`; each lists the fields and reasons, never a value.
     """
+    refuse_long_text(text)
     return order_from(parse_json(text))
+
+
+def refuse_long_text(text: str) -> None:
+    """Raise `OrderTooLarge` for a text so long that reading it could take a function's memory."""
+    if len(text) > MAX_TEXT_LENGTH:
+        raise OrderTooLarge([FieldError("", f"{len(text)} characters, more than the {MAX_TEXT_LENGTH} allowed")])
 
 
 def parse_json(text: str) -> Any:

@@ -309,8 +309,9 @@ def test_a_plain_reader_of_the_table_sees_no_encoded_blob(ledger, dynamodb):
         ("RequestLimitExceeded", 400, LedgerUnavailable),
         ("InternalServerError", 500, LedgerUnavailable),
         ("ServiceUnavailable", 503, LedgerUnavailable),
-        ("AccessDeniedException", 400, LedgerRejected),
-        ("ResourceNotFoundException", 400, LedgerRejected),
+        ("AccessDeniedException", 400, LedgerUnavailable),
+        ("ResourceNotFoundException", 400, LedgerUnavailable),
+        ("ExpiredTokenException", 400, LedgerUnavailable),
         ("ValidationException", 400, LedgerRejected),
     ],
 )

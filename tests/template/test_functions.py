@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,19 @@ def test_a_change_of_configuration_alone_publishes_a_version(resources, tmp_path
         return {name for name, resource in found.items() if resource["Type"] == "AWS::Lambda::Version"}
 
     assert version(translated(changed)["Resources"]) != version(resources)
+
+
+def test_a_parameter_of_another_value_publishes_a_version_though_no_property_changed(resources, template):
+    """CloudFormation replaces a version when its description changes; SAM looks at properties unresolved."""
+    function = template["Resources"]["DurableOrderProcessor"]["Properties"]
+    shared = template["Globals"]["Function"]
+    values = json.dumps([function["DurableConfig"], function["Environment"], shared["LoggingConfig"]])
+    used = {name for name in template["Parameters"] if f'"Ref": "{name}"' in values}
+    assert used == {"WaitSeconds", "ExecutionTimeoutSeconds", "RetentionDays", "LogLevel"}
+    (version,) = [found for found in resources.values() if found["Type"] == "AWS::Lambda::Version"]
+    assert all(f"${{{name}}}" in version["Properties"]["Description"]["Fn::Sub"] for name in used)
+    # Orders that wait on the replaced one must find it.
+    assert version["UpdateReplacePolicy"] == "Retain"
 
 
 def test_nothing_answers_for_an_execution_that_failed_but_the_ledger(properties):

@@ -1,8 +1,10 @@
 """What becomes of one message: by the design's table of outcomes, each with its line in the log."""
 
 import json
+from io import StringIO
 
 import pytest
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.exceptions import ClientError, ReadTimeoutError
 
@@ -161,3 +163,16 @@ def test_a_message_full_of_mistakes_leaves_a_line_that_fits_into_the_log(ingest)
     """CloudWatch keeps no event above 1 MiB, and cuts what Lambda writes at 256 KiB."""
     ingest.take('{"orderId":"ORDER-123","items":[' + ",".join(["{}"] * 20_000) + "]}", STARTED)
     assert len(json.dumps(ingest.logged())) <= 256 * 1024
+
+
+def test_a_bug_in_reading_a_message_is_not_silent(monkeypatch):
+    def broken(body):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("ingest.intake.order_in", broken)
+    stream = StringIO()
+    taking = Intake(None, None, Logger(service="ingest-with-a-bug", stream=stream))
+    with pytest.raises(KeyError):
+        taking.take(SQSRecord({"messageId": "m-1", "body": "{}"}))
+    assert "message given back" in stream.getvalue()
+    assert "m-1" in stream.getvalue()

@@ -60,10 +60,12 @@ def test_processes_that_died_calling_the_enricher_do_not_use_up_its_attempts():
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_an_outage_of_the_ledger_is_sat_out_for_between_five_and_fifteen_minutes(name):
+def test_an_outage_of_the_ledger_is_sat_out_for_minutes_and_the_last_word_tried_for_half_a_one(name):
+    """Two steps and the record of their failure fit into the default execution timeout of 15 minutes."""
+    least, most = (10, 30) if name == "record-failure" else (3 * 60, 7 * 60)
     for _ in range(100):  # each draws its own jitter
         waited = delays(STEPS[name], [LedgerUnavailable("throttled")] * 99)
-        assert 5 * 60 <= sum(waited) <= 15 * 60
+        assert least <= sum(waited) <= most
         assert waited[0] <= 1
         assert max(waited) <= 60
 

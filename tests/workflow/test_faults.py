@@ -86,7 +86,7 @@ def test_a_failure_that_cannot_be_recorded_still_ends_the_execution_with_its_rea
 
 
 def test_an_outage_between_the_answer_and_its_record_is_sat_out(pipeline, monkeypatch):
-    outage = iter(range(14))
+    outage = iter(range(11))
     record = Ledger.enriched
 
     def enriched(ledger, me, enrichment):
