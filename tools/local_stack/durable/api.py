@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
@@ -24,10 +24,9 @@ from tools.local_stack.settings import REGION
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aws_durable_execution_sdk_python_testing.execution import Execution
-    from aws_durable_execution_sdk_python_testing.stores.base import ExecutionStore
-
+    from tools.local_stack.durable.record import ExecutionRecord
     from tools.local_stack.durable.runner import DurableRunner
+    from tools.local_stack.durable.store import Store
 
 EXECUTION_ARN = re.compile(
     r"arn:[a-zA-Z0-9-]+:lambda:[a-zA-Z0-9-]+:\d{12}:function:[a-zA-Z0-9_-]+:(?:\$LATEST(?:\.PUBLISHED)?|[0-9]+)"
@@ -48,8 +47,9 @@ Query = dict[str, list[str]]
 class DurableApi:
     """Calls block (a checkpoint waits for its execution's lane), so they belong on a thread."""
 
-    def __init__(self, runner: DurableRunner, store: ExecutionStore) -> None:
+    def __init__(self, runner: DurableRunner, store: Store) -> None:
         self._store = store
+        self._runner = runner
         self._router = routes.Router()
         self._handlers: dict[type[routes.Route], handlers.EndpointHandler] = {
             routes.CheckpointDurableExecutionRoute: handlers.CheckpointDurableExecutionHandler(runner),
@@ -80,10 +80,10 @@ class DurableApi:
         if response.status_code >= HTTPStatus.BAD_REQUEST:
             raise _api_error(response)
         if execution is not None and isinstance(route, routes.GetDurableExecutionRoute):
-            _complete_details(response.body, execution, query)
+            self._complete_details(response.body, execution, query)
         return _json(response.body)
 
-    def _execution_of(self, route: routes.Route) -> Execution | None:
+    def _execution_of(self, route: routes.Route) -> ExecutionRecord | None:
         arn = getattr(route, "arn", None)
         if arn is None:
             return None
@@ -96,6 +96,20 @@ class DurableApi:
             message = f"Durable execution not found: {arn}"
             raise not_found(message) from None
 
+    def _complete_details(self, body: dict[str, Any], record: ExecutionRecord, query: Query) -> None:
+        """What Lambda's GetDurableExecution has and the runner's lacks."""
+        started = record.start_input
+        body["DurableConfig"] = {
+            "ExecutionTimeout": started.execution_timeout_seconds,
+            "RetentionPeriodInDays": started.execution_retention_period_days,
+        }
+        if not record.is_complete:
+            body["ExpectedExecutionTimeoutTimestamp"] = self._runner.deadline(record)
+        body["ExecutionDataIncluded"] = _one(query, "IncludeExecutionData") != "false"
+        if not body["ExecutionDataIncluded"]:
+            for field in ("InputPayload", "Result", "Error"):
+                body.pop(field, None)
+
     def _list(self, function: str, query: Query) -> dict[str, Any]:
         """ListDurableExecutionsByFunction.
 
@@ -105,7 +119,7 @@ class DurableApi:
         reference = FunctionReference.parse(function, _one(query, "Qualifier"))
         wanted = _filter(reference, query)
         oldest_first = _one(query, "ReverseOrder") == "true"
-        executions = sorted(filter(wanted, self._store.list_all()), key=_position, reverse=not oldest_first)
+        executions = sorted(filter(wanted, self._store.records()), key=_position, reverse=not oldest_first)
         if marker := _one(query, "Marker"):
             last = _decode_marker(marker)
             executions = [
@@ -160,22 +174,6 @@ def _unknown(method: str, path: str) -> ApiError:
     return ApiError("InvalidRequestContentException", message)
 
 
-def _complete_details(body: dict[str, Any], execution: Execution, query: Query) -> None:
-    """What Lambda's GetDurableExecution has and the runner's lacks."""
-    started = execution.start_input
-    body["DurableConfig"] = {
-        "ExecutionTimeout": started.execution_timeout_seconds,
-        "RetentionPeriodInDays": started.execution_retention_period_days,
-    }
-    start = execution.get_operation_execution_started().start_timestamp
-    if not execution.is_complete and start is not None:
-        body["ExpectedExecutionTimeoutTimestamp"] = start + timedelta(seconds=started.execution_timeout_seconds)
-    body["ExecutionDataIncluded"] = _one(query, "IncludeExecutionData") != "false"
-    if not body["ExecutionDataIncluded"]:
-        for field in ("InputPayload", "Result", "Error"):
-            body.pop(field, None)
-
-
 def _one(query: Query, name: str) -> str | None:
     values = query.get(name)
     return values[0] if values else None
@@ -189,7 +187,7 @@ def _page_size(query: Query) -> int:
     return int(text) or DEFAULT_PAGE
 
 
-def _filter(reference: FunctionReference, query: Query) -> Callable[[Execution], bool]:
+def _filter(reference: FunctionReference, query: Query) -> Callable[[ExecutionRecord], bool]:
     name = _one(query, "DurableExecutionName")
     statuses = query.get("Statuses", [])
     for status in statuses:
@@ -199,8 +197,8 @@ def _filter(reference: FunctionReference, query: Query) -> Callable[[Execution],
     after = _time(query, "StartedAfter")
     before = _time(query, "StartedBefore")
 
-    def wanted(execution: Execution) -> bool:
-        started = _started(execution)
+    def wanted(execution: ExecutionRecord) -> bool:
+        started = execution.started
         return (
             execution.start_input.function_name == reference.name
             and (reference.qualifier is None or execution.executed_version() == reference.qualifier)
@@ -226,13 +224,9 @@ def _time(query: Query, name: str) -> datetime | None:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _started(execution: Execution) -> datetime:
-    return execution.get_operation_execution_started().start_timestamp or datetime.min.replace(tzinfo=UTC)
-
-
-def _position(execution: Execution) -> tuple[str, str]:
+def _position(execution: ExecutionRecord) -> tuple[str, str]:
     """A place in the list that stays where it is while executions are added; ARNs break ties."""
-    return _started(execution).isoformat(timespec="microseconds"), execution.durable_execution_arn
+    return execution.started.isoformat(timespec="microseconds"), execution.durable_execution_arn
 
 
 def _encode_marker(position: tuple[str, str]) -> str:

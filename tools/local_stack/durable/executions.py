@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     from aws_durable_execution_sdk_python_testing.execution import Execution
 
     from tools.local_stack.durable.runner import DurableRunner
+    from tools.local_stack.durable.store import Store
     from tools.local_stack.functions import FunctionVersion
 
 
 class Executions:
-    """Names to executions. A name belongs to its function and is kept for the life of the stack, which is
-    shorter than any retention."""
+    """Names to executions. A name belongs to its function, for as long as the execution is kept."""
 
-    def __init__(self, runner: DurableRunner) -> None:
+    def __init__(self, runner: DurableRunner, store: Store) -> None:
         self._runner = runner
-        self._by_name: dict[tuple[str, str], Execution] = {}
+        self._by_name: dict[tuple[str, str], Execution] = {
+            (record.start_input.function_name, record.start_input.execution_name): record for record in store.records()
+        }
         self._lock = threading.Lock()
 
     def start(self, function: FunctionVersion, name: str | None, payload: str) -> Execution:

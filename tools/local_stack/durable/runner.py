@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import threading
 import uuid
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from aws_durable_execution_sdk_python.lambda_service import (
+    CallbackOptions,
+    ErrorObject,
+    OperationAction,
+    OperationStatus,
+    OperationType,
+)
 from aws_durable_execution_sdk_python_testing.checkpoint.processor import CheckpointProcessor
-from aws_durable_execution_sdk_python_testing.clock import RealClock
-from aws_durable_execution_sdk_python_testing.execution import Execution, ExecutionStatus
 from aws_durable_execution_sdk_python_testing.executor import Executor
 from aws_durable_execution_sdk_python_testing.model import StartDurableExecutionInput
-from aws_durable_execution_sdk_python_testing.scheduler import Scheduler
 from aws_durable_execution_sdk_python_testing.threads import DaemonThreadPool
+from aws_durable_execution_sdk_python_testing.worker.checkpoint_tasks import CallableTask
+from aws_durable_execution_sdk_python_testing.worker.status import InvocationState
 
+from tools.local_stack.durable.clock import ScaledClock, ScaledScheduler
 from tools.local_stack.durable.lanes import SharedThreadRegistry
+from tools.local_stack.durable.record import ExecutionRecord
 from tools.local_stack.settings import ACCOUNT, REGION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
 
-    from aws_durable_execution_sdk_python.lambda_service import ErrorObject
+    from aws_durable_execution_sdk_python.lambda_service import Operation, OperationUpdate
     from aws_durable_execution_sdk_python_testing.child_dispatcher import ChildDispatcher
-    from aws_durable_execution_sdk_python_testing.invoker import Invoker
-    from aws_durable_execution_sdk_python_testing.stores.base import ExecutionStore
+    from aws_durable_execution_sdk_python_testing.execution import Execution, ExecutionStatus
+    from aws_durable_execution_sdk_python_testing.invoker import Invoker, InvokeResponse
 
+    from tools.local_stack.durable.store import Store
     from tools.local_stack.functions import FunctionVersion
 
 logger = logging.getLogger(__name__)
@@ -38,6 +51,9 @@ LONGEST_RETRY_SECONDS = 30.0
 # The runner counts the time an invocation queues for a slot as part of it. The function's own Timeout ends an
 # invocation and ExecutionTimeout an execution, so this limit is set where it never decides: a year.
 NO_INVOCATION_TIMEOUT_SECONDS = 31_622_400
+
+# Only a stack on a fast clock needs it, so that time does not go back by more than this when it is killed.
+CLOCK_KEPT_EVERY_SECONDS = 1
 
 
 @dataclass(frozen=True)
@@ -52,18 +68,23 @@ class StatusChange:
 
 
 class DurableRunner(Executor):
-    """Executions of every durable function of the stack, in memory."""
+    """Executions of every durable function of the stack."""
+
+    _store: Store
+    _clock: ScaledClock
 
     def __init__(
         self,
-        store: ExecutionStore,
+        store: Store,
         invoker: Invoker,
         child_dispatcher: ChildDispatcher,
         concurrency: int,
+        *,
+        time_scale: float = 1,
         on_status_change: Callable[[StatusChange], None] = lambda _change: None,
     ) -> None:
-        scheduler = Scheduler()
-        clock = RealClock()
+        scheduler = ScaledScheduler(time_scale)
+        clock = ScaledClock(time_scale, not_before=store.clock())
         checkpoints = CheckpointProcessor(store, scheduler, clock=clock)
         super().__init__(
             store,
@@ -82,17 +103,36 @@ class DurableRunner(Executor):
         self._invocation_pool = DaemonThreadPool(concurrency, thread_name_prefix="invocation")
         self._target_pool = DaemonThreadPool(concurrency, thread_name_prefix="chained-invoke")
         self._on_status_change = on_status_change
+        self._working_since: dict[str, datetime] = {}
         self._running: dict[str, Future[None]] = {}
         self._running_lock = threading.Lock()
 
     def start(self) -> None:
         """Starts the clock of all executions."""
         self._scheduler.start()  # type: ignore[no-untyped-call]
+        self._keep_clock()
 
     def shutdown(self) -> None:
-        """Leaves every execution where it is; with the process they are gone."""
+        """Leaves every execution where it is: in the store, from which `resume` takes it up."""
         super().shutdown()
         self._registry.shutdown()
+        self._store.keep_clock(self._clock.now())
+
+    def _keep_clock(self) -> None:
+        if not self._closing:
+            self._store.keep_clock(self._clock.now())
+            self._scheduler.call_later(self._keep_clock, delay=CLOCK_KEPT_EVERY_SECONDS * self._clock.scale)
+
+    def now(self) -> datetime:
+        """The time on the stack's clock."""
+        return self._clock.now()
+
+    def resume(self) -> int:
+        """Goes on with every execution in the store that has not ended; how many."""
+        running = [record for record in self._store.records() if not record.is_complete]
+        for record in running:
+            self._resume(record)
+        return len(running)
 
     def create(self, function: FunctionVersion, name: str, payload: str) -> Execution:
         """A new execution of `function`, at the version its qualifier stood for now, not launched yet."""
@@ -116,7 +156,7 @@ class DurableRunner(Executor):
     ) -> Execution:
         """The runner's ARN is two random ids; Lambda's names the function, its version and the execution."""
         started = replace(input, invocation_id=str(uuid.uuid4()))
-        execution = Execution(
+        execution = ExecutionRecord(
             durable_execution_arn=(
                 f"arn:aws:lambda:{self.region}:{started.account_id}:function:{started.function_name}"
                 f":{started.function_qualifier}/durable-execution/{started.execution_name}/{started.invocation_id}"
@@ -132,9 +172,130 @@ class DurableRunner(Executor):
         self._store.save(execution)
         return execution
 
-    def _launch_execution(self, execution: Execution, timeout_seconds: int) -> None:
+    def _launch_execution(self, execution: Execution, timeout_seconds: int) -> None:  # noqa: ARG002
         self._status_changed(execution)
-        super()._launch_execution(execution, timeout_seconds)
+        self._arm_execution_timeout(execution.durable_execution_arn)
+        # 0: no timeout of the runner's, which knows neither restarts nor another clock.
+        super()._launch_execution(execution, 0)
+
+    # -- taking executions up again after a restart -------------------------------------------------------
+
+    def _resume(self, record: ExecutionRecord) -> None:
+        """Timers anew, from the times that were written; then whatever was under way is done again."""
+        arn = record.durable_execution_arn
+        with self._running_lock:
+            self._running[arn] = Future()
+        self._arm_execution_timeout(arn)
+        for operation in record.operations:
+            if operation.status is OperationStatus.STARTED:
+                if operation.operation_type is OperationType.CALLBACK:
+                    self._resume_callback(record, operation)
+                elif operation.operation_type is OperationType.CHAINED_INVOKE:
+                    self._resume_chained_invoke(record, operation)
+        if record.needs_invocation():
+            self._invoke_execution(arn)
+        self._schedule_earliest_pending(arn)
+
+    def _resume_callback(self, record: ExecutionRecord, operation: Operation) -> None:
+        """Its timeout counts from its start. When the last heartbeat came is not written: that one starts anew."""
+        options = _start_of(record, operation).callback_options
+        if options is None or operation.callback_details is None or operation.start_timestamp is None:
+            return
+        timeout = options.timeout_seconds
+        if timeout > 0:
+            due = operation.start_timestamp + timedelta(seconds=timeout)
+            timeout = max(1, math.ceil((due - self._clock.now()).total_seconds()))
+        self._schedule_callback_timeouts(
+            record.durable_execution_arn,
+            CallbackOptions(timeout, options.heartbeat_timeout_seconds),
+            operation.callback_details.callback_id,
+        )
+
+    def _resume_chained_invoke(self, record: ExecutionRecord, operation: Operation) -> None:
+        """A durable target goes on by itself, or has ended; a plain one is invoked again."""
+        child = record.chained_invoke_children.get(operation.operation_id)
+        if child is not None:
+            if self._store.load(child).is_complete:
+                self._notify_parent_of_terminal_child(child)
+            return
+        start = _start_of(record, operation)
+        if start.chained_invoke_options is not None:
+            self.on_chained_invoke_started(
+                record.durable_execution_arn,
+                operation.operation_id,
+                start.chained_invoke_options.function_name,
+                start.chained_invoke_options.tenant_id,
+                start.payload,
+            )
+
+    # -- ExecutionTimeout ---------------------------------------------------------------------------------
+
+    def deadline(self, record: ExecutionRecord) -> datetime:
+        """When the execution times out: ExecutionTimeout after its start, on the stack's clock.
+
+        On a fast clock the work of the handlers, and its wait for a free process, seems longer than it is; that
+        does not count.
+        """
+        work = record.worked
+        if (since := self._working_since.get(record.durable_execution_arn)) is not None:
+            work += self._clock.now() - since
+        timeout = timedelta(seconds=record.start_input.execution_timeout_seconds)
+        return record.started + timeout + self._clock.allowance(work)
+
+    def _arm_execution_timeout(self, arn: str) -> None:
+        delay = self._clock.arm(self.deadline(self._store.load(arn)))
+        self._execution_timeouts[arn] = self._scheduler.call_later(self._at_deadline(arn), delay=delay)
+
+    def _at_deadline(self, arn: str) -> Callable[[], Awaitable[None]]:
+        async def check() -> None:
+            self._execution_timeouts.pop(arn, None)
+            due = CallableTask(lambda: self._time_out_if_due(arn))
+            if await asyncio.wrap_future(self._registry.submit(arn, due)):
+                self._complete_events(arn)
+
+        return check
+
+    def _time_out_if_due(self, arn: str) -> bool:
+        record = self._store.load(arn)
+        if record.is_complete:
+            return False
+        if self._clock.now() < self.deadline(record):
+            self._arm_execution_timeout(arn)
+            return False
+        seconds = record.start_input.execution_timeout_seconds
+        self._apply_timeout(arn, ErrorObject.from_message(f"Execution timed out after {seconds} seconds."))
+        return True
+
+    # -- invocations --------------------------------------------------------------------------------------
+
+    def _invoke_execution(self, execution_arn: str, delay: float = 0) -> None:
+        if delay == 0:
+            self._working_since.setdefault(execution_arn, self._clock.now())
+        super()._invoke_execution(execution_arn, delay)
+
+    def _begin_invocation(self, execution_arn: str) -> tuple[Execution, Any, int] | None:
+        self._working_since.setdefault(execution_arn, self._clock.now())
+        claim = super()._begin_invocation(execution_arn)
+        if claim is None and self._invocation_gate(execution_arn) is not InvocationState.INVOKING:
+            self._stops_working(self._store.load(execution_arn))
+        return claim
+
+    def _stops_working(self, record: ExecutionRecord) -> None:
+        if (since := self._working_since.pop(record.durable_execution_arn, None)) is not None:
+            record.worked += self._clock.now() - since
+
+    def _finish_invocation(
+        self,
+        execution_arn: str,
+        invoke_response: InvokeResponse,
+        invocation_start: datetime,
+        invocation_end: datetime,
+        invocation_seq: int | None = None,
+    ) -> None:
+        record = self._store.load(execution_arn)
+        record.owes_invocation = False
+        self._stops_working(record)
+        super()._finish_invocation(execution_arn, invoke_response, invocation_start, invocation_end, invocation_seq)
 
     def _retry_invocation(self, execution: Execution, error: ErrorObject, max_attempts: int | None = None) -> None:
         """The runner fails an execution at the fifth failed invocation; Lambda goes on until ExecutionTimeout.
@@ -148,18 +309,15 @@ class DurableRunner(Executor):
             return
         delay = min(FIRST_RETRY_SECONDS * 2**execution.consecutive_failed_invocation_attempts, LONGEST_RETRY_SECONDS)
         execution.consecutive_failed_invocation_attempts += 1
+        self._stops_working(self._store.load(execution.durable_execution_arn))
         self._store.save(execution)
         logger.warning("%s: next try in %g s", execution.durable_execution_arn, delay)
         self._invoke_execution(execution.durable_execution_arn, delay=delay)
 
-    def _apply_timeout(self, execution_arn: str, error: ErrorObject) -> None:
-        """The runner would overwrite an execution that ended in the instant before its timeout."""
-        if not self._store.load(execution_arn).is_complete:
-            super()._apply_timeout(execution_arn, error)
-
     def _complete_events(self, execution_arn: str) -> None:
         """Every end passes here. The runner keeps an event per ended execution for ever; it is dropped."""
         super()._complete_events(execution_arn)
+        self._working_since.pop(execution_arn, None)
         if event := self._completion_events.pop(execution_arn, None):
             event.remove()  # type: ignore[no-untyped-call]
         with self._running_lock:
@@ -186,6 +344,15 @@ def start_input(function: FunctionVersion, name: str, payload: str) -> StartDura
         execution_timeout_seconds=function.durable.execution_timeout,
         execution_retention_period_days=function.durable.retention_period,
         input=payload,
+    )
+
+
+def _start_of(record: ExecutionRecord, operation: Operation) -> OperationUpdate:
+    """The checkpoint that started an operation: it has the options, which the operation has not."""
+    return next(
+        update
+        for update in record.updates
+        if update.operation_id == operation.operation_id and update.action is OperationAction.START
     )
 
 

@@ -12,7 +12,9 @@ What MiniStack's own entry point cannot do:
   (`GATEWAY_PORT`) and listens on another.
 - It outlives its parent. Here standard input is a pipe held by the front door: when that process ends, however
   it ends, the pipe closes and this process group goes with it, workers busy in a handler included. That works
-  on every Unix, unlike PR_SET_PDEATHSIG, which also fires when only the parent's thread ends.
+  on every Unix, unlike PR_SET_PDEATHSIG, which also fires when only the parent's thread ends. State that is to
+  be kept is written first.
+- It waits for handlers when it ends. Here they end with it: what they did not finish, SQS and Lambda try again.
 - It is laxer than AWS in ways that matter here: see the two modules beside this one.
 """
 
@@ -24,12 +26,22 @@ import resource
 import signal
 import sys
 import threading
+import time
+
+LONGEST_END_SECONDS = 20
 
 
 def end_with_the_front_door() -> None:
     """Blocks until the front door's end of the pipe closes."""
     # Not sys.stdin: a thread inside its buffer makes the interpreter abort when it ends.
     os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(LONGEST_END_SECONDS)
+    end_the_group()
+
+
+def end_the_group() -> None:
+    """Ends this process and its workers, whatever they are doing."""
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
@@ -54,7 +66,12 @@ def main() -> None:
     config.bind = [f"127.0.0.1:{port}"]
     config.keep_alive_timeout = 75
     config.graceful_timeout = 0.5
-    asyncio.run(serve(app, config))
+
+    async def until_told_to_end() -> None:
+        await serve(app, config)
+        end_the_group()
+
+    asyncio.run(until_told_to_end())
 
 
 if __name__ == "__main__":
