@@ -19,6 +19,7 @@ from tools.local_stack.durable.chained import DeployedFunctions
 from tools.local_stack.durable.executions import Executions
 from tools.local_stack.durable.invoke import DurableInvoke
 from tools.local_stack.durable.invoker import MiniStackInvoker
+from tools.local_stack.durable.reports import Reports
 from tools.local_stack.durable.runner import DurableRunner
 from tools.local_stack.durable.store import Store
 from tools.local_stack.errors import LocalStackError
@@ -84,6 +85,7 @@ async def _listening(settings: Settings, ministack: MiniStack, listener: socket.
     loop = asyncio.get_running_loop()
     threads = ThreadPoolExecutor(API_THREADS, thread_name_prefix="durable-api")
     store = Store(settings.state / "executions.sqlite" if settings.keep else None)
+    reports = Reports(ministack.port)
     invoker = MiniStackInvoker(ministack.port, settings.concurrency, store)
     async with front_door.client_session() as session:
         functions = Functions(session, ministack.port)
@@ -97,6 +99,7 @@ async def _listening(settings: Settings, ministack: MiniStack, listener: socket.
             DeployedFunctions(describe, invoker),
             settings.concurrency,
             time_scale=settings.time_scale,
+            on_status_change=reports,
         )
         durable.start()
         door = front_door.FrontDoor(
@@ -120,6 +123,7 @@ async def _listening(settings: Settings, ministack: MiniStack, listener: socket.
             await runner.cleanup()
             threads.shutdown(wait=False, cancel_futures=True)
             store.close()
+            await asyncio.to_thread(reports.close)
 
 
 def _identity(settings: Settings) -> dict[str, str]:

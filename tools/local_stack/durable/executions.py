@@ -27,14 +27,14 @@ class Executions:
         }
         self._lock = threading.Lock()
 
-    def start(self, function: FunctionVersion, name: str | None, payload: str) -> Execution:
+    def start(self, function: FunctionVersion, name: str | None, payload: str, *, by_event: bool = False) -> Execution:
         """The execution of that name: a new one, or the one there is, running or ended, if its payload is the
-        same; otherwise raises ApiError (409)."""
+        same; otherwise raises ApiError (409). `by_event`: nobody waits for its result."""
         name = name or str(uuid.uuid4())
         with self._lock:
             existing = self._by_name.get((function.name, name))
             if existing is None:
-                execution = self._runner.create(function, name, payload)
+                execution = self._runner.create(function, name, payload, by_event=by_event)
                 self._by_name[function.name, name] = execution
         if existing is None:
             self._runner.launch(execution)

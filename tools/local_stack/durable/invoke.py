@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
 import uuid
@@ -60,8 +61,10 @@ class DurableInvoke:
             return web.Response(status=HTTPStatus.NO_CONTENT, headers=_headers(function.version))
 
         loop = asyncio.get_running_loop()
-        execution = await loop.run_in_executor(self._threads, self._executions.start, function, name, payload)
-        if kind == "Event":
+        by_event = kind == "Event"
+        start = functools.partial(self._executions.start, function, name, payload, by_event=by_event)
+        execution = await loop.run_in_executor(self._threads, start)
+        if by_event:
             return web.Response(status=HTTPStatus.ACCEPTED, headers=_execution_headers(execution))
         end = self._runner.end_of(execution)
         if end is not None:

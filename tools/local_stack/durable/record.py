@@ -25,6 +25,8 @@ class ExecutionRecord(Execution):
         self.owes_invocation = True
         # How long invocations ran or queued, on the stack's clock.
         self.worked = timedelta()
+        # The function's DeadLetterConfig, if Lambda would use it: only for an execution that was started by an event.
+        self.dead_letter_arn: str | None = None
 
     @property
     def started(self) -> datetime:
@@ -57,6 +59,7 @@ class ExecutionRecord(Execution):
             **super().to_json_dict(),
             "OwesInvocation": self.owes_invocation,
             "WorkedSeconds": self.worked.total_seconds(),
+            "DeadLetterArn": self.dead_letter_arn,
         }
 
     @classmethod
@@ -66,4 +69,5 @@ class ExecutionRecord(Execution):
         assert isinstance(record, ExecutionRecord)
         record.owes_invocation = data["OwesInvocation"]
         record.worked = timedelta(seconds=data["WorkedSeconds"])
+        record.dead_letter_arn = data["DeadLetterArn"]
         return record

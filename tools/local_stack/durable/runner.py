@@ -63,7 +63,7 @@ class StatusChange:
     Reported on a thread of the runner, which waits: whoever does more than take a note does it elsewhere.
     """
 
-    execution: Execution
+    execution: ExecutionRecord
     status: ExecutionStatus
 
 
@@ -134,11 +134,13 @@ class DurableRunner(Executor):
             self._resume(record)
         return len(running)
 
-    def create(self, function: FunctionVersion, name: str, payload: str) -> Execution:
+    def create(self, function: FunctionVersion, name: str, payload: str, *, by_event: bool = False) -> Execution:
         """A new execution of `function`, at the version its qualifier stood for now, not launched yet."""
-        if function.durable is None:
-            raise ValueError(f"{function.name} is not a durable function")
-        return self._create_execution(start_input(function, name, payload))
+        execution = self._create_execution(start_input(function, name, payload))
+        if by_event and function.dead_letter_arn:
+            self._store.load(execution.durable_execution_arn).dead_letter_arn = function.dead_letter_arn
+            self._store.save(execution)
+        return execution
 
     def launch(self, execution: Execution) -> None:
         """Starts its clock and its first invocation."""
@@ -173,7 +175,7 @@ class DurableRunner(Executor):
         return execution
 
     def _launch_execution(self, execution: Execution, timeout_seconds: int) -> None:  # noqa: ARG002
-        self._status_changed(execution)
+        self._status_changed(self._store.load(execution.durable_execution_arn))
         self._arm_execution_timeout(execution.durable_execution_arn)
         # 0: no timeout of the runner's, which knows neither restarts nor another clock.
         super()._launch_execution(execution, 0)
@@ -328,8 +330,8 @@ class DurableRunner(Executor):
             finally:
                 end.set_result(None)
 
-    def _status_changed(self, execution: Execution) -> None:
-        self._on_status_change(StatusChange(execution, execution.current_status()))
+    def _status_changed(self, record: ExecutionRecord) -> None:
+        self._on_status_change(StatusChange(record, record.current_status()))
 
 
 def start_input(function: FunctionVersion, name: str, payload: str) -> StartDurableExecutionInput:
