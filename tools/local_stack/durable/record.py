@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from aws_durable_execution_sdk_python_testing.execution import Execution
 
+from tools.local_stack.durable.pause import Pause
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -27,6 +29,11 @@ class ExecutionRecord(Execution):
         self.worked = timedelta()
         # The function's DeadLetterConfig, if Lambda would use it: only for an execution that was started by an event.
         self.dead_letter_arn: str | None = None
+        # In the order of their requests; only the last can be under way.
+        self.pauses: list[Pause] = []
+        # Request id to error, of the invocations that failed.
+        self.invocation_errors: dict[str, dict[str, Any]] = {}
+        self.is_being_deleted = False
 
     @property
     def started(self) -> datetime:
@@ -40,6 +47,28 @@ class ExecutionRecord(Execution):
     def ended(self) -> datetime | None:
         """When it ended, on the stack's clock; None while it has not."""
         return self.get_operation_execution_started().end_timestamp
+
+    @property
+    def expires(self) -> datetime | None:
+        """When its retention ends, after which nothing remembers it; None while it runs."""
+        if self.ended is None:
+            return None
+        return self.ended + timedelta(days=self.start_input.execution_retention_period_days)
+
+    @property
+    def pause_under_way(self) -> Pause | None:
+        """The pause that nobody has resumed it from."""
+        return self.pauses[-1] if self.pauses and not self.pauses[-1].is_over else None
+
+    @property
+    def status(self) -> str:
+        """As the API spells it: the runner knows neither pausing nor deletion."""
+        if self.is_being_deleted:
+            return "DELETING"
+        pause = self.pause_under_way
+        if self.is_complete or pause is None:
+            return self.current_status().value
+        return "PAUSED" if pause.began else "PAUSING"
 
     def needs_invocation(self) -> bool:
         """Whether the handler has to run before anything else can happen.
@@ -60,6 +89,9 @@ class ExecutionRecord(Execution):
             "OwesInvocation": self.owes_invocation,
             "WorkedSeconds": self.worked.total_seconds(),
             "DeadLetterArn": self.dead_letter_arn,
+            "Pauses": [pause.to_json_dict() for pause in self.pauses],
+            "InvocationErrors": self.invocation_errors,
+            "IsBeingDeleted": self.is_being_deleted,
         }
 
     @classmethod
@@ -70,4 +102,7 @@ class ExecutionRecord(Execution):
         record.owes_invocation = data["OwesInvocation"]
         record.worked = timedelta(seconds=data["WorkedSeconds"])
         record.dead_letter_arn = data["DeadLetterArn"]
+        record.pauses = [Pause.from_json_dict(pause) for pause in data["Pauses"]]
+        record.invocation_errors = data["InvocationErrors"]
+        record.is_being_deleted = data["IsBeingDeleted"]
         return record

@@ -20,6 +20,7 @@ from aws_durable_execution_sdk_python.lambda_service import (
     OperationType,
 )
 from aws_durable_execution_sdk_python_testing.checkpoint.processor import CheckpointProcessor
+from aws_durable_execution_sdk_python_testing.execution import ExecutionStatus
 from aws_durable_execution_sdk_python_testing.executor import Executor
 from aws_durable_execution_sdk_python_testing.model import StartDurableExecutionInput
 from aws_durable_execution_sdk_python_testing.threads import DaemonThreadPool
@@ -29,6 +30,7 @@ from aws_durable_execution_sdk_python_testing.worker.status import InvocationSta
 from tools.local_stack.durable.clock import ScaledClock, ScaledScheduler
 from tools.local_stack.durable.lanes import SharedThreadRegistry
 from tools.local_stack.durable.record import ExecutionRecord
+from tools.local_stack.errors import conflict
 from tools.local_stack.settings import ACCOUNT, REGION
 
 if TYPE_CHECKING:
@@ -37,9 +39,11 @@ if TYPE_CHECKING:
 
     from aws_durable_execution_sdk_python.lambda_service import Operation, OperationUpdate
     from aws_durable_execution_sdk_python_testing.child_dispatcher import ChildDispatcher
-    from aws_durable_execution_sdk_python_testing.execution import Execution, ExecutionStatus
+    from aws_durable_execution_sdk_python_testing.execution import Execution
     from aws_durable_execution_sdk_python_testing.invoker import Invoker, InvokeResponse
+    from aws_durable_execution_sdk_python_testing.model import CheckpointDurableExecutionResponse
 
+    from tools.local_stack.durable.pause import Pause
     from tools.local_stack.durable.store import Store
     from tools.local_stack.functions import FunctionVersion
 
@@ -52,8 +56,11 @@ LONGEST_RETRY_SECONDS = 30.0
 # invocation and ExecutionTimeout an execution, so this limit is set where it never decides: a year.
 NO_INVOCATION_TIMEOUT_SECONDS = 31_622_400
 
-# Only a stack on a fast clock needs it, so that time does not go back by more than this when it is killed.
-CLOCK_KEPT_EVERY_SECONDS = 1
+# "An execution with a paused timeout still times out 366 days after it started" (PauseDurableExecution).
+LONGEST_EXECUTION = timedelta(days=366)
+# How long, in real time, a deleted execution is still seen as DELETING.
+DELETION_SECONDS = 0.2
+NOT_ENDED = frozenset({"RUNNING", "PAUSING", "PAUSED", "DELETING"})
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ class DurableRunner(Executor):
     def start(self) -> None:
         """Starts the clock of all executions."""
         self._scheduler.start()  # type: ignore[no-untyped-call]
-        self._keep_clock()
+        self._every_second()
 
     def shutdown(self) -> None:
         """Leaves every execution where it is: in the store, from which `resume` takes it up."""
@@ -118,10 +125,19 @@ class DurableRunner(Executor):
         self._registry.shutdown()
         self._store.keep_clock(self._clock.now())
 
-    def _keep_clock(self) -> None:
-        if not self._closing:
-            self._store.keep_clock(self._clock.now())
-            self._scheduler.call_later(self._keep_clock, delay=CLOCK_KEPT_EVERY_SECONDS * self._clock.scale)
+    def _every_second(self) -> None:
+        if self._closing:
+            return
+        now = self._clock.now()
+        self._store.keep_clock(now)
+        for record in self._store.records():
+            if record.expires is not None and record.expires <= now:
+                self._forget(record.durable_execution_arn)
+        self._scheduler.call_later(self._every_second, delay=self._clock.scale)
+
+    def _forget(self, arn: str) -> None:
+        self._store.delete(arn)
+        self._registry.remove(arn)
 
     def now(self) -> datetime:
         """The time on the stack's clock."""
@@ -129,6 +145,9 @@ class DurableRunner(Executor):
 
     def resume(self) -> int:
         """Goes on with every execution in the store that has not ended; how many."""
+        for record in self._store.records():
+            if record.is_being_deleted:
+                self._forget(record.durable_execution_arn)
         running = [record for record in self._store.records() if not record.is_complete]
         for record in running:
             self._resume(record)
@@ -230,6 +249,71 @@ class DurableRunner(Executor):
                 start.payload,
             )
 
+    # -- pause, resumption, deletion ----------------------------------------------------------------------
+
+    def pause(self, arn: str, request: Pause) -> None:
+        """PauseDurableExecution; raises ApiError (409) unless the execution runs."""
+
+        def pause() -> None:
+            record = self._store.load(arn)
+            if record.pauses and record.pauses[-1].is_repeated_by(request):
+                return
+            if record.status != ExecutionStatus.RUNNING.value:
+                raise conflict(f"The durable execution cannot be paused: its status is {record.status}.")
+            record.pause()
+            record.pauses.append(request)
+            if self._invocation_gate(arn) is not InvocationState.INVOKING:
+                self._pause_begins(record)
+            self._store.save(record)
+
+        self._registry.submit(arn, CallableTask(pause)).result()
+
+    def _pause_begins(self, record: ExecutionRecord) -> None:
+        pause = record.pause_under_way
+        if pause is not None and pause.began is None:
+            pause.began = self._clock.now()
+
+    def end_pause(self, arn: str, client_token: str | None, reason: str | None) -> None:
+        """ResumeDurableExecution; raises ApiError (409) unless the execution is paused or pausing."""
+
+        def resume() -> None:
+            record, now = self._store.load(arn), self._clock.now()
+            if record.pauses and record.pauses[-1].is_resumption_repeated(client_token, reason, now):
+                return
+            pause = record.pause_under_way
+            if record.is_complete or pause is None:
+                raise conflict(f"The durable execution cannot be resumed: its status is {record.status}.")
+            pause.resume_requested, pause.resume_reason, pause.resume_client_token = now, reason, client_token
+            # The runner's own: starts the invocation that the pause held back, and saves.
+            self._resume_execution(arn)
+            self._arm_execution_timeout(arn)
+
+        self._registry.submit(arn, CallableTask(resume)).result()
+
+    def delete(self, arn: str) -> datetime:
+        """DeleteDurableExecution; when it was asked for. Raises ApiError (409) unless the execution has ended."""
+        record = self._store.load(arn)
+        if record.status in NOT_ENDED:
+            raise conflict(f"The durable execution cannot be deleted: its status is {record.status}.")
+        record.is_being_deleted = True
+        self._store.save(record)
+        self._scheduler.call_later(lambda: self._forget(arn), delay=DELETION_SECONDS * self._clock.scale)
+        return self._clock.now()
+
+    def _checkpoint_execution(
+        self,
+        execution_arn: str,
+        checkpoint_token: str,
+        updates: list[OperationUpdate] | None = None,
+        client_token: str | None = None,
+    ) -> CheckpointDurableExecutionResponse:
+        response = super()._checkpoint_execution(execution_arn, checkpoint_token, updates, client_token)
+        if response.checkpoint_token is None:
+            record = self._store.load(execution_arn)
+            self._pause_begins(record)
+            self._store.save(record)
+        return response
+
     # -- ExecutionTimeout ---------------------------------------------------------------------------------
 
     def deadline(self, record: ExecutionRecord) -> datetime:
@@ -241,10 +325,17 @@ class DurableRunner(Executor):
         work = record.worked
         if (since := self._working_since.get(record.durable_execution_arn)) is not None:
             work += self._clock.now() - since
+        last = record.started + LONGEST_EXECUTION
+        pause = record.pause_under_way
+        if pause is not None and pause.began is not None and pause.timeout_paused:
+            return last
         timeout = timedelta(seconds=record.start_input.execution_timeout_seconds)
-        return record.started + timeout + self._clock.allowance(work)
+        paused = sum((pause.stopped_timeout for pause in record.pauses), timedelta())
+        return min(record.started + timeout + paused, last) + self._clock.allowance(work)
 
     def _arm_execution_timeout(self, arn: str) -> None:
+        if (armed := self._execution_timeouts.pop(arn, None)) is not None:
+            armed.cancel()
         delay = self._clock.arm(self.deadline(self._store.load(arn)))
         self._execution_timeouts[arn] = self._scheduler.call_later(self._at_deadline(arn), delay=delay)
 
@@ -283,8 +374,10 @@ class DurableRunner(Executor):
         return claim
 
     def _stops_working(self, record: ExecutionRecord) -> None:
+        """The invocation has ended: with an answer, without one, or before it began because of a pause."""
         if (since := self._working_since.pop(record.durable_execution_arn, None)) is not None:
             record.worked += self._clock.now() - since
+        self._pause_begins(record)
 
     def _finish_invocation(
         self,
@@ -320,6 +413,9 @@ class DurableRunner(Executor):
         """Every end passes here. The runner keeps an event per ended execution for ever; it is dropped."""
         super()._complete_events(execution_arn)
         self._working_since.pop(execution_arn, None)
+        for operation in self._store.load(execution_arn).operations:
+            if operation.callback_details is not None:
+                self._cleanup_callback_timeouts(operation.callback_details.callback_id)
         if event := self._completion_events.pop(execution_arn, None):
             event.remove()  # type: ignore[no-untyped-call]
         with self._running_lock:

@@ -77,6 +77,12 @@ class Store(InMemoryExecutionStore):
         """All of them, by the type that they have."""
         return [record for record in self.list_all() if isinstance(record, ExecutionRecord)]
 
+    def delete(self, execution_arn: str) -> None:
+        """Forgets the one of that ARN."""
+        with self._lock:
+            self._store.pop(execution_arn, None)
+        self._write("DELETE FROM executions WHERE arn = ?", (execution_arn,))
+
     def clock(self) -> datetime | None:
         """The time at which the stack was last seen running; None for a first start."""
         with self._writing:
