@@ -25,6 +25,7 @@ def main(arguments: list[str]) -> int:
     for name in ("--port", "--listener", "--ready", "--concurrency"):
         serving.add_argument(name, type=int, required=True)
     serving.add_argument("--time-scale", type=float, required=True)
+    serving.add_argument("--starts-per-second", type=int)
     serving.add_argument("--keep", action="store_true")
     serving.add_argument("--owned", action="store_true")
     given = parser.parse_args(arguments)
@@ -66,6 +67,7 @@ def _serve(given: argparse.Namespace) -> int:
         home=given.directory.parent,
         keep=given.keep,
         time_scale=given.time_scale,
+        starts_per_second=given.starts_per_second,
     )
     return serve(chosen, socket.socket(fileno=given.listener), given.ready, owned=given.owned)
 

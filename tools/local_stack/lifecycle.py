@@ -77,6 +77,7 @@ def local_stack(
     home: Path = Settings.home,
     keep: bool = False,
     time_scale: float = Settings.time_scale,
+    starts_per_second: int | None = None,
 ) -> Iterator[LocalStack]:
     """A stack for the length of a `with` block: started, deployed, and gone afterwards, come what may.
 
@@ -93,6 +94,7 @@ def local_stack(
         home.resolve(),
         keep=keep,
         time_scale=time_scale,
+        starts_per_second=starts_per_second,
     )
     package = packaging.package(settings.template)
     with _listener(settings) as listener:
@@ -200,6 +202,7 @@ def _start(settings: Settings, listener: socket.socket, *, owned: bool) -> subpr
                 *("--concurrency", str(settings.concurrency)),
                 *("--time-scale", str(settings.time_scale)),
                 *(["--keep"] if settings.keep else []),
+                *(["--starts-per-second", str(settings.starts_per_second)] if settings.starts_per_second else []),
                 *(["--owned"] if owned else []),
             ],
             cwd=REPOSITORY,

@@ -10,6 +10,7 @@ import signal
 import socket
 from pathlib import Path
 
+from tools.local_stack.durable.slots import HANDLER
 from tools.local_stack.errors import LocalStackError
 from tools.local_stack.settings import ACCOUNT, CREDENTIALS, HOST, REGION, Settings
 
@@ -50,6 +51,7 @@ def worker_environment(settings: Settings) -> dict[str, str]:
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_SDK_UA_APP_ID": HANDLER,
         **CREDENTIALS,
         # What MiniStack writes into queue URLs and hands to workers: the front door, not itself.
         "MINISTACK_HOST": HOST,

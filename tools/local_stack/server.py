@@ -19,6 +19,7 @@ from tools.local_stack.durable.chained import DeployedFunctions
 from tools.local_stack.durable.executions import Executions
 from tools.local_stack.durable.invoke import DurableInvoke
 from tools.local_stack.durable.invoker import MiniStackInvoker
+from tools.local_stack.durable.quota import StartQuota
 from tools.local_stack.durable.reports import Reports
 from tools.local_stack.durable.runner import DurableRunner
 from tools.local_stack.durable.store import Store
@@ -106,7 +107,7 @@ async def _listening(settings: Settings, ministack: MiniStack, listener: socket.
             session,
             ministack.port,
             functions,
-            DurableInvoke(durable, Executions(durable, store), threads),
+            DurableInvoke(durable, Executions(durable, store, StartQuota(settings.starts_per_second)), threads),
             DurableApi(durable, store),
             threads,
             identity=_identity(settings),

@@ -25,6 +25,7 @@ DEFAULT_PORT = 4566
 DEFAULT_CONCURRENCY = 6
 HIGHEST_PORT = 65_535
 KEEP_VARIABLE = "LOCAL_STACK_KEEP"
+STARTS_VARIABLE = "LOCAL_STACK_STARTS_PER_SECOND"
 HIGHEST_TIME_SCALE = 1_000_000
 
 
@@ -37,6 +38,7 @@ class Settings:
 
     `keep`: what is in the stack outlives it, in `state`, and the next stack that keeps goes on from there.
     `time_scale`: how many times faster than real time the clock of durable executions runs.
+    `starts_per_second`: how many executions may be started; more are throttled. None: any number.
     """
 
     port: int = DEFAULT_PORT
@@ -47,6 +49,7 @@ class Settings:
     home: Path = REPOSITORY / ".local"
     keep: bool = False
     time_scale: float = 1
+    starts_per_second: int | None = None
     functions_python: Path = REPOSITORY / ".venv" / "functions" / "bin" / "python"
     ministack_python: Path = REPOSITORY / ".venv" / "ministack" / "bin" / "python"
 
@@ -91,6 +94,9 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         concurrency=_integer(environment, "LOCAL_STACK_CONCURRENCY", DEFAULT_CONCURRENCY, highest=1000),
         keep=_truth(environment, KEEP_VARIABLE),
         time_scale=_integer(environment, "LOCAL_STACK_TIME_SCALE", 1, highest=HIGHEST_TIME_SCALE),
+        starts_per_second=(
+            _integer(environment, STARTS_VARIABLE, 0, highest=1_000_000) if environment.get(STARTS_VARIABLE) else None
+        ),
     )
 
 

@@ -12,6 +12,7 @@ from tools.local_stack.errors import ApiError
 if TYPE_CHECKING:
     from aws_durable_execution_sdk_python_testing.execution import Execution
 
+    from tools.local_stack.durable.quota import StartQuota
     from tools.local_stack.durable.runner import DurableRunner
     from tools.local_stack.durable.store import Store
     from tools.local_stack.functions import FunctionVersion
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 class Executions:
     """Names to executions. A name belongs to its function, for as long as the execution is kept."""
 
-    def __init__(self, runner: DurableRunner, store: Store) -> None:
+    def __init__(self, runner: DurableRunner, store: Store, quota: StartQuota) -> None:
         self._runner = runner
+        self._quota = quota
         self._store = store
         self._by_name: dict[tuple[str, str], str] = {
             (record.start_input.function_name, record.start_input.execution_name): record.durable_execution_arn
@@ -31,11 +33,12 @@ class Executions:
 
     def start(self, function: FunctionVersion, name: str | None, payload: str, *, by_event: bool = False) -> Execution:
         """The execution of that name: a new one, or the one there is, running or ended, if its payload is the
-        same; otherwise raises ApiError (409). `by_event`: nobody waits for its result."""
+        same; otherwise raises ApiError: 409, or 429 beyond the quota. `by_event`: nobody waits for its result."""
         name = name or str(uuid.uuid4())
         with self._lock:
             existing = self._named(function.name, name)
             if existing is None:
+                self._quota.take()
                 execution = self._runner.create(function, name, payload, by_event=by_event)
                 self._by_name[function.name, name] = execution.durable_execution_arn
         if existing is None:

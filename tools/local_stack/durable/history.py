@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tools.local_stack.durable.record import ExecutionRecord
     from tools.local_stack.durable.runner import DurableRunner
 
+INVOCATION = "InvocationCompleted"
 MORE_THAN_ANY = 1_000_000
 
 
@@ -50,16 +51,26 @@ def _events(runner: DurableRunner, record: ExecutionRecord, *, with_data: bool) 
     history = runner.get_execution_history(
         record.durable_execution_arn, include_execution_data=with_data, max_items=MORE_THAN_ANY
     )
-    events = [event.to_dict() for event in history.events]
-    for event in events:
-        details = event.get("InvocationCompletedDetails")
-        if details and (error := record.invocation_errors.get(details["RequestId"])):
-            details["Error"] = {"Payload": error, "Truncated": False} if with_data else {"Truncated": True}
+    events = [*_invocations(record, with_data=with_data)]
+    events.extend(event.to_dict() for event in history.events if event.event_type != INVOCATION)
     events.extend(_pauses(record, with_data=with_data))
     events.sort(key=lambda event: event["EventTimestamp"])
     for number, event in enumerate(events, 1):
         event["EventId"] = number
     return events
+
+
+def _invocations(record: ExecutionRecord, *, with_data: bool) -> Iterator[dict[str, Any]]:
+    """Anew: when the runner numbers its events, it drops the details of these."""
+    for completion in record.invocation_completions:
+        details = completion.to_dict()
+        if error := record.invocation_errors.get(completion.request_id):
+            details["Error"] = _data(error, with_data=with_data)
+        yield {
+            "EventType": INVOCATION,
+            "EventTimestamp": completion.end_timestamp,
+            "InvocationCompletedDetails": details,
+        }
 
 
 def _pauses(record: ExecutionRecord, *, with_data: bool) -> Iterator[dict[str, Any]]:
@@ -71,13 +82,13 @@ def _pauses(record: ExecutionRecord, *, with_data: bool) -> Iterator[dict[str, A
             "ExecutionTimeoutPaused": pause.timeout_paused,
         }
         if pause.reason is not None:
-            paused["Reason"] = _text(pause.reason, with_data=with_data)
+            paused["Reason"] = _data(pause.reason, with_data=with_data)
         yield {"EventType": "ExecutionPaused", "EventTimestamp": pause.began, "ExecutionPausedDetails": paused}
         if pause.resume_requested is None:
             continue
         resumed: dict[str, Any] = {"ResumeRequestTimestamp": pause.resume_requested}
         if pause.resume_reason is not None:
-            resumed["Reason"] = _text(pause.resume_reason, with_data=with_data)
+            resumed["Reason"] = _data(pause.resume_reason, with_data=with_data)
         yield {
             "EventType": "ExecutionResumed",
             "EventTimestamp": pause.resume_requested,
@@ -85,5 +96,5 @@ def _pauses(record: ExecutionRecord, *, with_data: bool) -> Iterator[dict[str, A
         }
 
 
-def _text(reason: str, *, with_data: bool) -> dict[str, Any]:
-    return {"Payload": reason, "Truncated": False} if with_data else {"Truncated": True}
+def _data(payload: Any, *, with_data: bool) -> dict[str, Any]:
+    return {"Payload": payload, "Truncated": False} if with_data else {"Truncated": True}

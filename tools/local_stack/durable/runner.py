@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
 import threading
@@ -30,6 +31,7 @@ from aws_durable_execution_sdk_python_testing.worker.status import InvocationSta
 from tools.local_stack.durable.clock import ScaledClock, ScaledScheduler
 from tools.local_stack.durable.lanes import SharedThreadRegistry
 from tools.local_stack.durable.record import ExecutionRecord
+from tools.local_stack.durable.slots import Slots
 from tools.local_stack.errors import conflict
 from tools.local_stack.settings import ACCOUNT, REGION
 
@@ -107,10 +109,12 @@ class DurableRunner(Executor):
         checkpoints.add_execution_observer(self)
         checkpoints.set_chained_invoke_preflight(self.preflight_chained_invoke)
         # Each invocation is a process of this machine, not one of Lambda's: the rest queue, in order.
-        self._invocation_pool = DaemonThreadPool(concurrency, thread_name_prefix="invocation")
+        self.slots = Slots(concurrency, thread_name_prefix="invocation")
+        self._invocation_pool = self.slots
         self._target_pool = DaemonThreadPool(concurrency, thread_name_prefix="chained-invoke")
         self._on_status_change = on_status_change
         self._working_since: dict[str, datetime] = {}
+        self._invoked_at: dict[str, datetime] = {}
         self._running: dict[str, Future[None]] = {}
         self._running_lock = threading.Lock()
 
@@ -369,7 +373,9 @@ class DurableRunner(Executor):
     def _begin_invocation(self, execution_arn: str) -> tuple[Execution, Any, int] | None:
         self._working_since.setdefault(execution_arn, self._clock.now())
         claim = super()._begin_invocation(execution_arn)
-        if claim is None and self._invocation_gate(execution_arn) is not InvocationState.INVOKING:
+        if claim is not None:
+            self._invoked_at[execution_arn] = self._clock.now()
+        elif self._invocation_gate(execution_arn) is not InvocationState.INVOKING:
             self._stops_working(self._store.load(execution_arn))
         return claim
 
@@ -392,6 +398,17 @@ class DurableRunner(Executor):
         self._stops_working(record)
         super()._finish_invocation(execution_arn, invoke_response, invocation_start, invocation_end, invocation_seq)
 
+    def _retry_after_error(self, execution_arn: str, error: ErrorObject) -> None:
+        """The runner forgets an invocation that failed; Lambda's history has it, with its error."""
+        record = self._store.load(execution_arn)
+        began = self._invoked_at.pop(execution_arn, None)
+        if began is not None:
+            request_id = str(uuid.uuid4())
+            record.record_invocation_completion(began, self._clock.now(), request_id)
+            record.invocation_errors[request_id] = _error_of_invocation(error)
+            self._store.save(record)
+        super()._retry_after_error(execution_arn, error)
+
     def _retry_invocation(self, execution: Execution, error: ErrorObject, max_attempts: int | None = None) -> None:
         """The runner fails an execution at the fifth failed invocation; Lambda goes on until ExecutionTimeout.
 
@@ -413,6 +430,7 @@ class DurableRunner(Executor):
         """Every end passes here. The runner keeps an event per ended execution for ever; it is dropped."""
         super()._complete_events(execution_arn)
         self._working_since.pop(execution_arn, None)
+        self._invoked_at.pop(execution_arn, None)
         for operation in self._store.load(execution_arn).operations:
             if operation.callback_details is not None:
                 self._cleanup_callback_timeouts(operation.callback_details.callback_id)
@@ -452,6 +470,19 @@ def _start_of(record: ExecutionRecord, operation: Operation) -> OperationUpdate:
         for update in record.updates
         if update.operation_id == operation.operation_id and update.action is OperationAction.START
     )
+
+
+def _error_of_invocation(error: ErrorObject) -> dict[str, Any]:
+    """As the API spells it, out of a function error as Invoke spells it, or of whatever else went wrong."""
+    text = error.message or ""
+    try:
+        function_error = json.loads(text)
+    except ValueError:
+        function_error = None
+    if not isinstance(function_error, dict):
+        return {"ErrorType": "ServiceException", "ErrorMessage": text}
+    names = {"ErrorType": "errorType", "ErrorMessage": "errorMessage", "StackTrace": "stackTrace"}
+    return {name: function_error[spelled] for name, spelled in names.items() if function_error.get(spelled)}
 
 
 def error_of(execution: Execution) -> dict[str, Any]:

@@ -54,6 +54,7 @@ def main() -> None:
     sys.executable = functions_python
 
     # Only after sys.executable is what workers need.
+    import durable_targets  # noqa: PLC0415
     import event_sources  # noqa: PLC0415
     import lambda_resources  # noqa: PLC0415
     import sqs_rules  # noqa: PLC0415
@@ -61,6 +62,7 @@ def main() -> None:
     from hypercorn.config import Config  # noqa: PLC0415
     from ministack.app import app  # noqa: PLC0415
 
+    durable_targets.install()
     event_sources.install()
     lambda_resources.install()
     sqs_rules.install()
