@@ -61,8 +61,8 @@ def end(stack, arn, eventually):
 def test_everything_goes_on_where_it_was(kept, eventually, tmp_path):
     """An execution in its wait, one in a step, one that invoked another; a queue's messages, a table's items."""
     with kept() as stack:
-        waiting = start(stack, "Durable", wait=6, name="waiting")
-        parent = start(stack, "Durable", invoke=stack.outputs["Durable"], **{"with": {"wait": 6}}, name="parent")
+        waiting = start(stack, "Durable", wait=4, name="waiting")
+        parent = start(stack, "Durable", invoke=stack.outputs["Durable"], **{"with": {"wait": 4}}, name="parent")
         ended = start(stack, "Durable", name="ended")
         brief = start(stack, "Brief", wait=60, name="brief")
         busy = start(stack, "Durable", hang_once=str(tmp_path / "mark"), name="busy")
@@ -85,7 +85,7 @@ def test_everything_goes_on_where_it_was(kept, eventually, tmp_path):
         after = end(stack, waiting, eventually)
         assert after["Status"] == "SUCCEEDED"
         assert abs(after["StartTimestamp"] - before["StartTimestamp"]) <= timedelta(milliseconds=1)  # as it is written
-        assert after["EndTimestamp"] - after["StartTimestamp"] >= timedelta(seconds=6)
+        assert after["EndTimestamp"] - after["StartTimestamp"] >= timedelta(seconds=4)
         assert history(stack, waiting).count("StepStarted") == 1  # what was done is not done again
         assert end(stack, parent, eventually)["Status"] == "SUCCEEDED"
         assert end(stack, busy, eventually)["Status"] == "SUCCEEDED"

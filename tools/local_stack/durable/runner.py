@@ -194,6 +194,7 @@ class DurableRunner(Executor):
         execution.start(now=self._clock.now())
         with self._running_lock:
             self._running[execution.durable_execution_arn] = Future()
+        self._working_since[execution.durable_execution_arn] = execution.started
         self._store.save(execution)
         return execution
 
