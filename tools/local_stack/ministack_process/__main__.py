@@ -27,8 +27,10 @@ import signal
 import sys
 import threading
 import time
+from typing import Any
 
 LONGEST_END_SECONDS = 20
+LOOKS = 20
 
 
 def end_with_the_front_door() -> None:
@@ -58,7 +60,6 @@ def main() -> None:
     import event_sources  # noqa: PLC0415
     import lambda_resources  # noqa: PLC0415
     import sqs_rules  # noqa: PLC0415
-    from hypercorn.asyncio import serve  # noqa: PLC0415
     from hypercorn.config import Config  # noqa: PLC0415
     from ministack.app import app  # noqa: PLC0415
 
@@ -69,13 +70,42 @@ def main() -> None:
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.keep_alive_timeout = 75
-    config.graceful_timeout = 0.5
+    asyncio.run(until_told_to_end(app, config))
 
-    async def until_told_to_end() -> None:
-        await serve(app, config)
-        end_the_group()
 
-    asyncio.run(until_told_to_end())
+async def until_told_to_end(app: Any, config: Any) -> None:
+    """Serves, then writes what is to be kept, and ends with all workers.
+
+    MiniStack itself would wait for the handlers that are running before it wrote anything, up to 15 minutes.
+    """
+    from hypercorn.asyncio import serve  # noqa: PLC0415 - as above
+
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+    serving = asyncio.create_task(serve(app, config, shutdown_trigger=asyncio.Event().wait))
+    await asyncio.wait({serving, asyncio.create_task(told.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        serving.result()  # it could not start: raises why
+    keep_state()
+    end_the_group()
+
+
+def keep_state() -> None:
+    """As MiniStack does when it ends; but the pollers of its queues go on meanwhile, and may need a second look."""
+    from ministack import app  # noqa: PLC0415 - as above
+    from ministack.core import persistence  # noqa: PLC0415
+
+    if not persistence.PERSIST_STATE:
+        return
+    for service, get_state in app._build_persistence_save_dict().items():  # noqa: SLF001 - there is no public way
+        for _ in range(LOOKS):
+            try:
+                state = get_state()
+            except RuntimeError:  # "changed size during iteration"
+                continue
+            if state is not None:
+                persistence.save_state(service, state)
+            break
 
 
 if __name__ == "__main__":
