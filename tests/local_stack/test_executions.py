@@ -147,14 +147,6 @@ def test_an_execution_arn_that_is_none_is_refused(aws_lambda):
         aws_lambda.get_durable_execution(DurableExecutionArn="nonsense")
 
 
-def test_what_the_stack_does_not_do_yet_is_refused_by_name(start, aws_lambda):
-    arn = start("Durable")
-    with pytest.raises(aws_lambda.exceptions.ClientError, match="PauseDurableExecution"):
-        aws_lambda.pause_durable_execution(DurableExecutionArn=arn)
-    with pytest.raises(aws_lambda.exceptions.ClientError, match="DeleteDurableExecution"):
-        aws_lambda.delete_durable_execution(DurableExecutionArn=arn)
-
-
 def test_a_burst_queues_instead_of_failing(start, end):
     began = time.monotonic()
     arns = [start("Durable", number=number) for number in range(30)]

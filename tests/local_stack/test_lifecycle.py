@@ -189,6 +189,25 @@ def test_a_stack_of_a_block_ends_with_the_process_that_holds_it(home, eventually
     eventually(lambda: not processes.of_stack(directory))
 
 
+def test_up_says_whether_it_keeps_its_state_and_how_fast_its_clock_runs(run, home, port):
+    clean = run("up").stdout
+    assert "started clean" in clean
+    assert "as fast as real time" not in clean
+    # How a running stack was started is what counts.
+    assert "started clean" in run("up", LOCAL_STACK_KEEP="1").stdout
+    run("down")
+    kept = run("up", LOCAL_STACK_KEEP="1", LOCAL_STACK_TIME_SCALE="3600").stdout
+    assert f"kept in {home / str(port) / 'state'}" in kept
+    assert "3600 times as fast as real time" in kept
+    run("down")
+    assert (home / str(port) / "state" / "ministack" / "cloudformation.json").exists()
+    assert "left alone" in run("up").stdout
+
+
 def test_a_setting_that_cannot_be_read_is_named():
     with pytest.raises(LocalStackError, match="LOCAL_STACK_PORT='http'"):
         from_environment({"LOCAL_STACK_PORT": "http"})
+    with pytest.raises(LocalStackError, match="LOCAL_STACK_KEEP='yes'"):
+        from_environment({"LOCAL_STACK_KEEP": "yes"})
+    with pytest.raises(LocalStackError, match="LOCAL_STACK_TIME_SCALE='skip'"):
+        from_environment({"LOCAL_STACK_TIME_SCALE": "skip"})

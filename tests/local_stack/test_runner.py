@@ -9,11 +9,11 @@ from aws_durable_execution_sdk_python.execution import DurableExecutionInvocatio
 from aws_durable_execution_sdk_python_testing.child_dispatcher import UnconfiguredChildDispatcher
 from aws_durable_execution_sdk_python_testing.execution import ExecutionStatus
 from aws_durable_execution_sdk_python_testing.invoker import InvokeResponse, LambdaInvoker
-from aws_durable_execution_sdk_python_testing.stores.memory import InMemoryExecutionStore
 
 from tools.local_stack.durable import runner
 from tools.local_stack.durable.invoker import InvocationFailedError
 from tools.local_stack.durable.lanes import SharedThreadLane
+from tools.local_stack.durable.store import Store
 from tools.local_stack.functions import DurableConfig, FunctionVersion
 
 
@@ -41,7 +41,7 @@ def run(monkeypatch):
     def to_its_end(failures, execution_timeout=30):
         changes = []
         durable = runner.DurableRunner(
-            InMemoryExecutionStore(), Crashing(failures), UnconfiguredChildDispatcher(), 2, changes.append
+            Store(), Crashing(failures), UnconfiguredChildDispatcher(), 2, on_status_change=changes.append
         )
         durable.start()
         started.append(durable)

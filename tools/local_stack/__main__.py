@@ -11,7 +11,7 @@ from pathlib import Path
 from tools.local_stack import pipeline, settings
 from tools.local_stack.errors import LocalStackError
 from tools.local_stack.lifecycle import LocalStack, down, up
-from tools.local_stack.settings import Settings
+from tools.local_stack.settings import KEEP_VARIABLE, Settings
 
 
 def main(arguments: list[str]) -> int:
@@ -24,6 +24,9 @@ def main(arguments: list[str]) -> int:
     serving.add_argument("--directory", type=Path, required=True)
     for name in ("--port", "--listener", "--ready", "--concurrency"):
         serving.add_argument(name, type=int, required=True)
+    serving.add_argument("--time-scale", type=float, required=True)
+    serving.add_argument("--starts-per-second", type=int)
+    serving.add_argument("--keep", action="store_true")
     serving.add_argument("--owned", action="store_true")
     given = parser.parse_args(arguments)
     try:
@@ -58,13 +61,26 @@ def _serve(given: argparse.Namespace) -> int:
     # Here, not above: `down` needs no web server, and should not wait for one to be imported.
     from tools.local_stack.server import serve  # noqa: PLC0415
 
-    chosen = Settings(port=given.port, concurrency=given.concurrency, home=given.directory.parent)
+    chosen = Settings(
+        port=given.port,
+        concurrency=given.concurrency,
+        home=given.directory.parent,
+        keep=given.keep,
+        time_scale=given.time_scale,
+        starts_per_second=given.starts_per_second,
+    )
     return serve(chosen, socket.socket(fileno=given.listener), given.ready, owned=given.owned)
 
 
 def _print(stack: LocalStack, customers: int) -> None:
     chosen = stack.settings
     print(f"The local stack is up at {stack.endpoint} ({chosen.template.name} as stack {chosen.stack_name}).")
+    print(_state(chosen))
+    if chosen.time_scale != 1:
+        print(
+            f"The clock of durable executions runs {chosen.time_scale:g} times as fast as real time: waits, retries, "
+            "timeouts. Handlers, visibility timeouts and schedules run in real time."
+        )
     if customers:
         print(f"{customers} sample customers are loaded.")
     print("\n# use it from this shell")
@@ -72,6 +88,14 @@ def _print(stack: LocalStack, customers: int) -> None:
     for purpose, line in pipeline.commands(stack):
         print(f"# {purpose}\n{line}")
     print(f"\nLogs: {_shown(chosen.directory)}/*.log")
+
+
+def _state(chosen: Settings) -> str:
+    state = _shown(chosen.state)
+    if chosen.keep:
+        return f"Its state is kept in {state}: the next stack that keeps goes on from there."
+    left = f" What an earlier stack kept in {state} is left alone." if chosen.state.exists() else ""
+    return f"It started clean, and ends with all that is in it ({KEEP_VARIABLE}=1 keeps it).{left}"
 
 
 def _shown(path: Path) -> Path:

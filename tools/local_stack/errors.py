@@ -48,3 +48,8 @@ def invalid_parameter(message: str) -> ApiError:
 def not_found(message: str) -> ApiError:
     """Lambda's answer (404) to a name that stands for nothing."""
     return ApiError("ResourceNotFoundException", message, HTTPStatus.NOT_FOUND)
+
+
+def conflict(message: str) -> ApiError:
+    """Lambda's answer (409) to what the present state of a resource does not allow."""
+    return ApiError("ResourceConflictException", message, HTTPStatus.CONFLICT)

@@ -69,6 +69,7 @@ class FunctionVersion:
     name: str
     version: str
     durable: DurableConfig | None
+    dead_letter_arn: str | None = None
 
 
 class Functions:
@@ -101,6 +102,7 @@ class Functions:
             name=configuration["FunctionName"],
             version=configuration["Version"],
             durable=_durable_config(configuration),
+            dead_letter_arn=(configuration.get("DeadLetterConfig") or {}).get("TargetArn"),
         )
         if function.durable is None:
             self._plain_until[reference] = time.monotonic() + MEMORY_SECONDS

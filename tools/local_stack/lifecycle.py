@@ -75,13 +75,27 @@ def local_stack(
     parameters: Mapping[str, str] | None = None,
     concurrency: int = Settings.concurrency,
     home: Path = Settings.home,
+    keep: bool = False,
+    time_scale: float = Settings.time_scale,
+    starts_per_second: int | None = None,
 ) -> Iterator[LocalStack]:
     """A stack for the length of a `with` block: started, deployed, and gone afterwards, come what may.
 
     `port` 0 is any free one. It ends even if this process is killed. Its directory under `.local` (logs) is
-    removed too, unless the block failed. Raises LocalStackError.
+    removed too, unless the block failed or `keep` leaves its state to the next one on that port. Raises
+    LocalStackError.
     """
-    settings = Settings(port, stack_name, template.resolve(), parameters or {}, concurrency, home.resolve())
+    settings = Settings(
+        port,
+        stack_name,
+        template.resolve(),
+        parameters or {},
+        concurrency,
+        home.resolve(),
+        keep=keep,
+        time_scale=time_scale,
+        starts_per_second=starts_per_second,
+    )
     package = packaging.package(settings.template)
     with _listener(settings) as listener:
         settings = replace(settings, port=listener.getsockname()[1])
@@ -93,7 +107,8 @@ def local_stack(
         raise
     else:
         down(settings)
-        shutil.rmtree(settings.directory, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(settings.directory, ignore_errors=True)
     finally:
         if front_door.stdin:
             front_door.stdin.close()
@@ -107,8 +122,12 @@ def up(settings: Settings) -> LocalStack:
     with what was deployed before.
     """
     package = packaging.package(settings.template)
-    started = not _is_running(settings)
-    if started:
+    running = _running(settings)
+    started = running is None
+    if running is not None:
+        # What a stack keeps and how fast its clock runs is settled when it starts.
+        settings = replace(settings, keep=running["keep"] == "1", time_scale=float(running["timeScale"]))
+    else:
         with _listener(settings) as listener:
             _start(settings, listener, owned=False)
     try:
@@ -131,18 +150,18 @@ def down(settings: Settings) -> bool:
     return was_running
 
 
-def _is_running(settings: Settings) -> bool:
-    """Whether this very stack answers. One that is just starting answers once it has."""
+def _running(settings: Settings) -> dict[str, str] | None:
+    """What this very stack says of itself, if it answers. One that is just starting answers once it has."""
     if processes.front_door_of(settings.directory) is None:
-        return False
+        return None
     connection = http.client.HTTPConnection(HOST, settings.port, timeout=HEALTH_TIMEOUT_SECONDS)
     try:
         connection.request("GET", HEALTH_PATH)
-        identity = json.loads(connection.getresponse().read())
+        identity: dict[str, str] = json.loads(connection.getresponse().read())
     except (OSError, ValueError, http.client.HTTPException):
-        return False
+        return None
     else:
-        return bool(identity.get("directory") == str(settings.directory))
+        return identity if identity.get("directory") == str(settings.directory) else None
     finally:
         connection.close()
 
@@ -181,6 +200,9 @@ def _start(settings: Settings, listener: socket.socket, *, owned: bool) -> subpr
                 *("--listener", str(listener.fileno())),
                 *("--ready", str(writing)),
                 *("--concurrency", str(settings.concurrency)),
+                *("--time-scale", str(settings.time_scale)),
+                *(["--keep"] if settings.keep else []),
+                *(["--starts-per-second", str(settings.starts_per_second)] if settings.starts_per_second else []),
                 *(["--owned"] if owned else []),
             ],
             cwd=REPOSITORY,

@@ -10,12 +10,14 @@ import signal
 import socket
 from pathlib import Path
 
+from tools.local_stack.durable.slots import HANDLER
 from tools.local_stack.errors import LocalStackError
 from tools.local_stack.settings import ACCOUNT, CREDENTIALS, HOST, REGION, Settings
 
 PROGRAM = Path(__file__).with_name("ministack_process")
 START_TIMEOUT_SECONDS = 60
-STOP_TIMEOUT_SECONDS = 5
+# Writing a large state takes a moment; without one MiniStack ends at once.
+STOP_TIMEOUT_SECONDS = 20
 
 # Plain functions beside the durable ones: enough for several event source mappings at their default width.
 PLAIN_FUNCTION_CONCURRENCY = 64
@@ -49,15 +51,28 @@ def worker_environment(settings: Settings) -> dict[str, str]:
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_SDK_UA_APP_ID": HANDLER,
         **CREDENTIALS,
         # What MiniStack writes into queue URLs and hands to workers: the front door, not itself.
         "MINISTACK_HOST": HOST,
         "GATEWAY_PORT": str(settings.port),
         "MINISTACK_REGION": REGION,
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
-        "PERSIST_STATE": "0",
+        **_persistence(settings),
         "LAMBDA_EXECUTOR": "local",
         "LAMBDA_ACCOUNT_CONCURRENCY": str(settings.concurrency + PLAIN_FUNCTION_CONCURRENCY),
+    }
+
+
+def _persistence(settings: Settings) -> dict[str, str]:
+    """MiniStack writes its state once, when it is told to end; see `ministack_process` for who tells it."""
+    if not settings.keep:
+        return {"PERSIST_STATE": "0"}
+    return {
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(settings.state / "ministack"),
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(settings.state / "s3"),
     }
 
 

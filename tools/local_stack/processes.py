@@ -36,16 +36,17 @@ def front_door_of(directory: Path) -> int | None:
     return serving[0] if serving else None
 
 
-def end(directory: Path, patience_seconds: float = 10) -> bool:
+def end(directory: Path, patience_seconds: float = 30) -> bool:
     """Ends the stack in `directory`, whatever is left of it; False when nothing was.
 
-    The front door is asked first, and takes the rest with it; what does not listen is killed.
+    The front door is asked first, and takes the rest with it; if it was killed, the rest is just ending by itself
+    and may be writing its state. What does neither is killed.
     """
     if not of_stack(directory):
         return False
     if front_door := front_door_of(directory):
         _signal(front_door, signal.SIGTERM)
-        _until_gone(directory, patience_seconds)
+    _until_gone(directory, patience_seconds)
     for _ in range(3):  # MiniStack may start a worker between the look and the kill
         for pid in of_stack(directory):
             _signal(pid, signal.SIGKILL)

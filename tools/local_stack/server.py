@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from aws_durable_execution_sdk_python_testing.stores.memory import InMemoryExecutionStore
 
 from tools.local_stack import front_door
 from tools.local_stack.durable.api import DurableApi
@@ -20,7 +19,10 @@ from tools.local_stack.durable.chained import DeployedFunctions
 from tools.local_stack.durable.executions import Executions
 from tools.local_stack.durable.invoke import DurableInvoke
 from tools.local_stack.durable.invoker import MiniStackInvoker
+from tools.local_stack.durable.quota import StartQuota
+from tools.local_stack.durable.reports import Reports
 from tools.local_stack.durable.runner import DurableRunner
+from tools.local_stack.durable.store import Store
 from tools.local_stack.errors import LocalStackError
 from tools.local_stack.functions import FunctionReference, Functions, FunctionVersion
 from tools.local_stack.ministack import MiniStack
@@ -83,7 +85,8 @@ async def _serve(settings: Settings, listener: socket.socket, ready: int, *, own
 async def _listening(settings: Settings, ministack: MiniStack, listener: socket.socket) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     threads = ThreadPoolExecutor(API_THREADS, thread_name_prefix="durable-api")
-    store = InMemoryExecutionStore()
+    store = Store(settings.state / "executions.sqlite" if settings.keep else None)
+    reports = Reports(ministack.port)
     invoker = MiniStackInvoker(ministack.port, settings.concurrency, store)
     async with front_door.client_session() as session:
         functions = Functions(session, ministack.port)
@@ -91,26 +94,47 @@ async def _listening(settings: Settings, ministack: MiniStack, listener: socket.
         def describe(reference: FunctionReference) -> FunctionVersion:
             return asyncio.run_coroutine_threadsafe(functions.describe(reference), loop).result()
 
-        durable = DurableRunner(store, invoker, DeployedFunctions(describe, invoker), settings.concurrency)
+        durable = DurableRunner(
+            store,
+            invoker,
+            DeployedFunctions(describe, invoker),
+            settings.concurrency,
+            time_scale=settings.time_scale,
+            on_status_change=reports,
+        )
         durable.start()
         door = front_door.FrontDoor(
             session,
             ministack.port,
             functions,
-            DurableInvoke(durable, Executions(durable), threads),
+            DurableInvoke(durable, Executions(durable, store, StartQuota(settings.starts_per_second)), threads),
             DurableApi(durable, store),
             threads,
-            identity={"directory": str(settings.directory), "pid": str(os.getpid())},
+            identity=_identity(settings),
         )
         runner = web.ServerRunner(front_door.server(door), shutdown_timeout=0.5)
         await runner.setup()
         await web.SockSite(runner, listener).start()
+        if resumed := await loop.run_in_executor(threads, durable.resume):
+            logger.info("%d executions go on", resumed)
         try:
             yield
         finally:
             durable.shutdown()
             await runner.cleanup()
             threads.shutdown(wait=False, cancel_futures=True)
+            store.close()
+            await asyncio.to_thread(reports.close)
+
+
+def _identity(settings: Settings) -> dict[str, str]:
+    """What the stack says of itself to whoever asks whether it runs."""
+    return {
+        "directory": str(settings.directory),
+        "pid": str(os.getpid()),
+        "keep": str(int(settings.keep)),
+        "timeScale": f"{settings.time_scale:g}",
+    }
 
 
 async def _stop_when_standard_input_closes(stop: asyncio.Event) -> None:

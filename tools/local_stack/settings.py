@@ -24,6 +24,9 @@ PORT_VARIABLE = "LOCAL_STACK_PORT"
 DEFAULT_PORT = 4566
 DEFAULT_CONCURRENCY = 6
 HIGHEST_PORT = 65_535
+KEEP_VARIABLE = "LOCAL_STACK_KEEP"
+STARTS_VARIABLE = "LOCAL_STACK_STARTS_PER_SECOND"
+HIGHEST_TIME_SCALE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,10 @@ class Settings:
 
     `concurrency` is how many invocations of durable functions run at once; the rest queue. Lambda would run a
     thousand, each with a machine of its own; here each is a process on this one.
+
+    `keep`: what is in the stack outlives it, in `state`, and the next stack that keeps goes on from there.
+    `time_scale`: how many times faster than real time the clock of durable executions runs.
+    `starts_per_second`: how many executions may be started; more are throttled. None: any number.
     """
 
     port: int = DEFAULT_PORT
@@ -40,6 +47,9 @@ class Settings:
     parameters: Mapping[str, str] = field(default_factory=dict)
     concurrency: int = DEFAULT_CONCURRENCY
     home: Path = REPOSITORY / ".local"
+    keep: bool = False
+    time_scale: float = 1
+    starts_per_second: int | None = None
     functions_python: Path = REPOSITORY / ".venv" / "functions" / "bin" / "python"
     ministack_python: Path = REPOSITORY / ".venv" / "ministack" / "bin" / "python"
 
@@ -57,6 +67,11 @@ class Settings:
     def temporary(self) -> Path:
         """What MiniStack and its workers write; removed when the stack ends."""
         return self.directory / "tmp"
+
+    @property
+    def state(self) -> Path:
+        """What a stack that keeps its state leaves for the next one; a stack that does not leaves it alone."""
+        return self.directory / "state"
 
     @property
     def log(self) -> Path:
@@ -77,7 +92,20 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         template=Path(environment.get("LOCAL_STACK_TEMPLATE") or Settings.template).resolve(),
         home=Path(environment.get("LOCAL_STACK_HOME") or Settings.home).resolve(),
         concurrency=_integer(environment, "LOCAL_STACK_CONCURRENCY", DEFAULT_CONCURRENCY, highest=1000),
+        keep=_truth(environment, KEEP_VARIABLE),
+        time_scale=_integer(environment, "LOCAL_STACK_TIME_SCALE", 1, highest=HIGHEST_TIME_SCALE),
+        starts_per_second=(
+            _integer(environment, STARTS_VARIABLE, 0, highest=1_000_000) if environment.get(STARTS_VARIABLE) else None
+        ),
     )
+
+
+def _truth(environment: Mapping[str, str], variable: str) -> bool:
+    text = environment.get(variable) or "0"
+    if text in {"0", "1"}:
+        return text == "1"
+    message = f"{variable}={text!r} is neither 1 nor 0"
+    raise LocalStackError(message)
 
 
 def _integer(environment: Mapping[str, str], variable: str, default: int, highest: int) -> int:

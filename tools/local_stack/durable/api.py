@@ -5,18 +5,22 @@ from __future__ import annotations
 import base64
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
 from aiohttp import web
-from aws_durable_execution_sdk_python_testing.exceptions import UnknownRouteError
+from aws_durable_execution_sdk_python.lambda_service import OperationStatus
+from aws_durable_execution_sdk_python_testing.exceptions import IllegalStateException, UnknownRouteError
 from aws_durable_execution_sdk_python_testing.model import Execution as ExecutionSummary
+from aws_durable_execution_sdk_python_testing.token import CallbackToken
 from aws_durable_execution_sdk_python_testing.web import handlers, routes
 from aws_durable_execution_sdk_python_testing.web.models import HTTPRequest, HTTPResponse
 from aws_durable_execution_sdk_python_testing.web.serialization import JSONSerializer
 
+from tools.local_stack.durable import history
+from tools.local_stack.durable.pause import Pause
 from tools.local_stack.errors import ApiError, invalid_parameter, not_found
 from tools.local_stack.functions import FunctionReference
 from tools.local_stack.settings import REGION
@@ -24,21 +28,19 @@ from tools.local_stack.settings import REGION
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aws_durable_execution_sdk_python_testing.execution import Execution
-    from aws_durable_execution_sdk_python_testing.stores.base import ExecutionStore
-
+    from tools.local_stack.durable.record import ExecutionRecord
     from tools.local_stack.durable.runner import DurableRunner
+    from tools.local_stack.durable.store import Store
 
 EXECUTION_ARN = re.compile(
     r"arn:[a-zA-Z0-9-]+:lambda:[a-zA-Z0-9-]+:\d{12}:function:[a-zA-Z0-9_-]+:(?:\$LATEST(?:\.PUBLISHED)?|[0-9]+)"
     r"/durable-execution/[a-zA-Z0-9_-]+/[a-zA-Z0-9_-]+"
 )
 STATUSES = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "PAUSING", "PAUSED", "DELETING")
-NOT_SUPPORTED = {
-    ("POST", "pause"): "PauseDurableExecution",
-    ("POST", "resume"): "ResumeDurableExecution",
-    ("DELETE", ""): "DeleteDurableExecution",
-}
+# What the runner's router does not know: method, ARN, verb.
+MANAGEMENT_PATH = re.compile(r"/2025-12-01/durable-executions/([^/]+)(?:/(pause|resume))?")
+CLIENT_TOKEN = re.compile(r"[\x21-\x7e]{1,64}")
+LONGEST_REASON = 1024
 LARGEST_PAGE = 1000
 DEFAULT_PAGE = 100
 
@@ -48,15 +50,15 @@ Query = dict[str, list[str]]
 class DurableApi:
     """Calls block (a checkpoint waits for its execution's lane), so they belong on a thread."""
 
-    def __init__(self, runner: DurableRunner, store: ExecutionStore) -> None:
+    def __init__(self, runner: DurableRunner, store: Store) -> None:
         self._store = store
+        self._runner = runner
         self._router = routes.Router()
         self._handlers: dict[type[routes.Route], handlers.EndpointHandler] = {
             routes.CheckpointDurableExecutionRoute: handlers.CheckpointDurableExecutionHandler(runner),
             routes.StopDurableExecutionRoute: handlers.StopDurableExecutionHandler(runner),
             routes.GetDurableExecutionRoute: handlers.GetDurableExecutionHandler(runner),
             routes.GetDurableExecutionStateRoute: handlers.GetDurableExecutionStateHandler(runner),
-            routes.GetDurableExecutionHistoryRoute: handlers.GetDurableExecutionHistoryHandler(runner),
             routes.CallbackSuccessRoute: handlers.SendDurableExecutionCallbackSuccessHandler(runner),
             routes.CallbackFailureRoute: handlers.SendDurableExecutionCallbackFailureHandler(runner),
             routes.CallbackHeartbeatRoute: handlers.SendDurableExecutionCallbackHeartbeatHandler(runner),
@@ -66,6 +68,9 @@ class DurableApi:
         """`raw_path` as it came: an ARN holds slashes, so only its encoded form separates it from the rest."""
         path, _, query_text = raw_path.partition("?")
         query = parse_qs(query_text)
+        managed = MANAGEMENT_PATH.fullmatch(path)
+        if managed and (method, managed[2]) in {("POST", "pause"), ("POST", "resume"), ("DELETE", None)}:
+            return self._manage(unquote(managed[1]), managed[2], body)
         try:
             route = self._router.find_route(path, method)
         except UnknownRouteError:
@@ -73,20 +78,25 @@ class DurableApi:
         if isinstance(route, routes.ListDurableExecutionsByFunctionRoute):
             return _json(self._list(route.function_name, query))
         execution = self._execution_of(route)
+        if execution is not None and isinstance(route, routes.GetDurableExecutionHistoryRoute):
+            return _json(self._history(execution, query))
+        if (error := self._callback_error(route)) is not None:
+            raise error
         handler = self._handlers.get(type(route))
         if handler is None:
             raise _unknown(method, path)
         response = handler.handle(route, _request(route, method, query, body))
         if response.status_code >= HTTPStatus.BAD_REQUEST:
-            raise _api_error(response)
+            raise self._callback_error(route) or _api_error(response)
         if execution is not None and isinstance(route, routes.GetDurableExecutionRoute):
-            _complete_details(response.body, execution, query)
+            self._complete_details(response.body, execution, query)
         return _json(response.body)
 
-    def _execution_of(self, route: routes.Route) -> Execution | None:
+    def _execution_of(self, route: routes.Route) -> ExecutionRecord | None:
         arn = getattr(route, "arn", None)
-        if arn is None:
-            return None
+        return None if arn is None else self._execution(arn)
+
+    def _execution(self, arn: str) -> ExecutionRecord:
         if not EXECUTION_ARN.fullmatch(arn):
             message = f"Invalid durable execution ARN: {arn}"
             raise invalid_parameter(message)
@@ -95,6 +105,78 @@ class DurableApi:
         except KeyError:
             message = f"Durable execution not found: {arn}"
             raise not_found(message) from None
+
+    def _manage(self, arn: str, verb: str | None, body: bytes) -> web.Response:
+        """PauseDurableExecution, ResumeDurableExecution and, without a verb, DeleteDurableExecution: all 202."""
+        self._execution(arn)
+        if verb is None:
+            return _json({"DeletionRequestTimestamp": self._runner.delete(arn)}, HTTPStatus.ACCEPTED)
+        request = _object(body)
+        token, reason = request.get("ClientToken"), request.get("Reason")
+        if token is not None and not CLIENT_TOKEN.fullmatch(str(token)):
+            raise invalid_parameter(f"ClientToken must be 1 to 64 printable characters; it was {token!r}.")
+        if reason is not None and len(str(reason)) > LONGEST_REASON:
+            raise invalid_parameter(f"Reason may have {LONGEST_REASON} characters.")
+        if verb == "pause":
+            timeout_paused = request.get("ExecutionTimeoutPaused") is not False
+            self._runner.pause(arn, Pause(self._runner.now(), timeout_paused, reason, token))
+        else:
+            self._runner.end_pause(arn, token, reason)
+        return _json({}, HTTPStatus.ACCEPTED)
+
+    def _history(self, record: ExecutionRecord, query: Query) -> dict[str, Any]:
+        return history.page(
+            self._runner,
+            record,
+            _one(query, "Marker"),
+            _page_size(query),
+            with_data=_one(query, "IncludeExecutionData") != "false",
+            newest_first=_one(query, "ReverseOrder") == "true",
+        )
+
+    def _callback_error(self, route: routes.Route) -> ApiError | None:
+        """Why a callback is not taken; None if it is, or if the request is not about one.
+
+        The runner calls every failure ResourceNotFoundException. In Lambda's model a callback that has been
+        completed or has timed out is CallbackTimeoutException.
+        """
+        callback_id = getattr(route, "callback_id", None)
+        if callback_id is None:
+            return None
+        try:
+            token = CallbackToken.from_str(callback_id)
+        except (ValueError, KeyError, TypeError):
+            return invalid_parameter("The callback ID is not valid.")
+        try:
+            record = self._store.load(token.execution_arn)
+            _, operation = record.find_callback_operation(callback_id)
+        except (KeyError, IllegalStateException):
+            return not_found("The callback does not exist.")
+        if operation.status is OperationStatus.STARTED and not record.is_complete:
+            return None
+        return ApiError("CallbackTimeoutException", "The callback has expired or has already been completed.")
+
+    def _complete_details(self, body: dict[str, Any], record: ExecutionRecord, query: Query) -> None:
+        """What Lambda's GetDurableExecution has and the runner's lacks."""
+        started = record.start_input
+        body["DurableConfig"] = {
+            "ExecutionTimeout": started.execution_timeout_seconds,
+            "RetentionPeriodInDays": started.execution_retention_period_days,
+        }
+        body["Status"] = record.status
+        if (pause := record.pause_under_way) is not None and not record.is_complete:
+            body["PauseDetails"] = {
+                "PauseRequestTimestamp": pause.requested,
+                "ExecutionTimeoutPaused": pause.timeout_paused,
+                **({"Reason": pause.reason} if pause.reason is not None else {}),
+            }
+        if not record.is_complete:
+            body["ExpectedExecutionTimeoutTimestamp"] = self._runner.deadline(record)
+        body["ExecutionDataIncluded"] = _one(query, "IncludeExecutionData") != "false"
+        if not body["ExecutionDataIncluded"]:
+            for field in ("InputPayload", "Result", "Error"):
+                body.pop(field, None)
+            body.get("PauseDetails", {}).pop("Reason", None)
 
     def _list(self, function: str, query: Query) -> dict[str, Any]:
         """ListDurableExecutionsByFunction.
@@ -105,7 +187,7 @@ class DurableApi:
         reference = FunctionReference.parse(function, _one(query, "Qualifier"))
         wanted = _filter(reference, query)
         oldest_first = _one(query, "ReverseOrder") == "true"
-        executions = sorted(filter(wanted, self._store.list_all()), key=_position, reverse=not oldest_first)
+        executions = sorted(filter(wanted, self._store.records()), key=_position, reverse=not oldest_first)
         if marker := _one(query, "Marker"):
             last = _decode_marker(marker)
             executions = [
@@ -117,8 +199,7 @@ class DurableApi:
         page = executions[:size]
         answer: dict[str, Any] = {
             "DurableExecutions": [
-                ExecutionSummary.from_execution(execution, execution.current_status().value, REGION).to_dict()
-                for execution in page
+                ExecutionSummary.from_execution(execution, execution.status, REGION).to_dict() for execution in page
             ]
         }
         if len(executions) > size:
@@ -139,8 +220,19 @@ def _request(route: routes.Route, method: str, query: Query, body: bytes) -> HTT
         raise ApiError("InvalidRequestContentException", message) from error
 
 
-def _json(content: Any) -> web.Response:
-    return web.Response(body=JSONSerializer().to_bytes(content), content_type="application/json")
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(body or b"{}")
+    except ValueError as error:
+        message = f"Could not parse request body into json: {error}"
+        raise ApiError("InvalidRequestContentException", message) from error
+    if not isinstance(content, dict):
+        raise ApiError("InvalidRequestContentException", "The request body is not an object.")
+    return content
+
+
+def _json(content: Any, status: int = HTTPStatus.OK) -> web.Response:
+    return web.Response(status=status, body=JSONSerializer().to_bytes(content), content_type="application/json")
 
 
 def _api_error(response: HTTPResponse) -> ApiError:
@@ -154,26 +246,7 @@ def _api_error(response: HTTPResponse) -> ApiError:
 
 
 def _unknown(method: str, path: str) -> ApiError:
-    action = path.rpartition("/")[2] if method == "POST" else ""
-    name = NOT_SUPPORTED.get((method, action), f"{method} {unquote(path)}")
-    message = f"The local stack does not support {name}."
-    return ApiError("InvalidRequestContentException", message)
-
-
-def _complete_details(body: dict[str, Any], execution: Execution, query: Query) -> None:
-    """What Lambda's GetDurableExecution has and the runner's lacks."""
-    started = execution.start_input
-    body["DurableConfig"] = {
-        "ExecutionTimeout": started.execution_timeout_seconds,
-        "RetentionPeriodInDays": started.execution_retention_period_days,
-    }
-    start = execution.get_operation_execution_started().start_timestamp
-    if not execution.is_complete and start is not None:
-        body["ExpectedExecutionTimeoutTimestamp"] = start + timedelta(seconds=started.execution_timeout_seconds)
-    body["ExecutionDataIncluded"] = _one(query, "IncludeExecutionData") != "false"
-    if not body["ExecutionDataIncluded"]:
-        for field in ("InputPayload", "Result", "Error"):
-            body.pop(field, None)
+    return ApiError("InvalidRequestContentException", f"The local stack does not support {method} {unquote(path)}.")
 
 
 def _one(query: Query, name: str) -> str | None:
@@ -189,7 +262,7 @@ def _page_size(query: Query) -> int:
     return int(text) or DEFAULT_PAGE
 
 
-def _filter(reference: FunctionReference, query: Query) -> Callable[[Execution], bool]:
+def _filter(reference: FunctionReference, query: Query) -> Callable[[ExecutionRecord], bool]:
     name = _one(query, "DurableExecutionName")
     statuses = query.get("Statuses", [])
     for status in statuses:
@@ -199,13 +272,13 @@ def _filter(reference: FunctionReference, query: Query) -> Callable[[Execution],
     after = _time(query, "StartedAfter")
     before = _time(query, "StartedBefore")
 
-    def wanted(execution: Execution) -> bool:
-        started = _started(execution)
+    def wanted(execution: ExecutionRecord) -> bool:
+        started = execution.started
         return (
             execution.start_input.function_name == reference.name
             and (reference.qualifier is None or execution.executed_version() == reference.qualifier)
             and (name is None or execution.start_input.execution_name == name)
-            and (not statuses or execution.current_status().value in statuses)
+            and (not statuses or execution.status in statuses)
             and (after is None or started > after)
             and (before is None or started < before)
         )
@@ -226,13 +299,9 @@ def _time(query: Query, name: str) -> datetime | None:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _started(execution: Execution) -> datetime:
-    return execution.get_operation_execution_started().start_timestamp or datetime.min.replace(tzinfo=UTC)
-
-
-def _position(execution: Execution) -> tuple[str, str]:
+def _position(execution: ExecutionRecord) -> tuple[str, str]:
     """A place in the list that stays where it is while executions are added; ARNs break ties."""
-    return _started(execution).isoformat(timespec="microseconds"), execution.durable_execution_arn
+    return execution.started.isoformat(timespec="microseconds"), execution.durable_execution_arn
 
 
 def _encode_marker(position: tuple[str, str]) -> str:

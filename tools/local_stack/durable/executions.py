@@ -12,28 +12,35 @@ from tools.local_stack.errors import ApiError
 if TYPE_CHECKING:
     from aws_durable_execution_sdk_python_testing.execution import Execution
 
+    from tools.local_stack.durable.quota import StartQuota
     from tools.local_stack.durable.runner import DurableRunner
+    from tools.local_stack.durable.store import Store
     from tools.local_stack.functions import FunctionVersion
 
 
 class Executions:
-    """Names to executions. A name belongs to its function and is kept for the life of the stack, which is
-    shorter than any retention."""
+    """Names to executions. A name belongs to its function, for as long as the execution is kept."""
 
-    def __init__(self, runner: DurableRunner) -> None:
+    def __init__(self, runner: DurableRunner, store: Store, quota: StartQuota) -> None:
         self._runner = runner
-        self._by_name: dict[tuple[str, str], Execution] = {}
+        self._quota = quota
+        self._store = store
+        self._by_name: dict[tuple[str, str], str] = {
+            (record.start_input.function_name, record.start_input.execution_name): record.durable_execution_arn
+            for record in store.records()
+        }
         self._lock = threading.Lock()
 
-    def start(self, function: FunctionVersion, name: str | None, payload: str) -> Execution:
+    def start(self, function: FunctionVersion, name: str | None, payload: str, *, by_event: bool = False) -> Execution:
         """The execution of that name: a new one, or the one there is, running or ended, if its payload is the
-        same; otherwise raises ApiError (409)."""
+        same; otherwise raises ApiError: 409, or 429 beyond the quota. `by_event`: nobody waits for its result."""
         name = name or str(uuid.uuid4())
         with self._lock:
-            existing = self._by_name.get((function.name, name))
+            existing = self._named(function.name, name)
             if existing is None:
-                execution = self._runner.create(function, name, payload)
-                self._by_name[function.name, name] = execution
+                self._quota.take()
+                execution = self._runner.create(function, name, payload, by_event=by_event)
+                self._by_name[function.name, name] = execution.durable_execution_arn
         if existing is None:
             self._runner.launch(execution)
             return execution
@@ -46,3 +53,10 @@ class Executions:
                 {"DurableExecutionArn": existing.durable_execution_arn},
             )
         return existing
+
+    def _named(self, function: str, name: str) -> Execution | None:
+        """None also for one that was deleted or whose retention has ended."""
+        try:
+            return self._store.load(self._by_name[function, name])
+        except KeyError:
+            return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import json
 import re
 import uuid
@@ -13,6 +15,7 @@ from aiohttp import web
 from aws_durable_execution_sdk_python_testing.execution import Execution, ExecutionStatus
 
 from tools.local_stack.durable.runner import DurableRunner, error_of
+from tools.local_stack.durable.slots import HANDLER
 from tools.local_stack.errors import ApiError, invalid_parameter
 
 if TYPE_CHECKING:
@@ -60,13 +63,17 @@ class DurableInvoke:
             return web.Response(status=HTTPStatus.NO_CONTENT, headers=_headers(function.version))
 
         loop = asyncio.get_running_loop()
-        execution = await loop.run_in_executor(self._threads, self._executions.start, function, name, payload)
-        if kind == "Event":
+        by_event = kind == "Event"
+        start = functools.partial(self._executions.start, function, name, payload, by_event=by_event)
+        execution = await loop.run_in_executor(self._threads, start)
+        if by_event:
             return web.Response(status=HTTPStatus.ACCEPTED, headers=_execution_headers(execution))
         end = self._runner.end_of(execution)
         if end is not None:
-            # Shielded: the end is shared by every caller that joined, and outlives those that hang up.
-            await asyncio.shield(asyncio.wrap_future(end))
+            from_handler = HANDLER in headers.get("User-Agent", "")
+            with self._runner.slots.one_more() if from_handler else contextlib.nullcontext():
+                # Shielded: the end is shared by every caller that joined, and outlives those that hang up.
+                await asyncio.shield(asyncio.wrap_future(end))
         return _outcome(execution)
 
 

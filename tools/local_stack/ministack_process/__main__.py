@@ -12,8 +12,10 @@ What MiniStack's own entry point cannot do:
   (`GATEWAY_PORT`) and listens on another.
 - It outlives its parent. Here standard input is a pipe held by the front door: when that process ends, however
   it ends, the pipe closes and this process group goes with it, workers busy in a handler included. That works
-  on every Unix, unlike PR_SET_PDEATHSIG, which also fires when only the parent's thread ends.
-- It is laxer than AWS in ways that matter here: see the two modules beside this one.
+  on every Unix, unlike PR_SET_PDEATHSIG, which also fires when only the parent's thread ends. State that is to
+  be kept is written first.
+- It waits for handlers when it ends. Here they end with it: what they did not finish, SQS and Lambda try again.
+- It is laxer than AWS in ways that matter here: see the modules beside this one.
 """
 
 from __future__ import annotations
@@ -24,12 +26,24 @@ import resource
 import signal
 import sys
 import threading
+import time
+from typing import Any
+
+LONGEST_END_SECONDS = 20
+LOOKS = 20
 
 
 def end_with_the_front_door() -> None:
     """Blocks until the front door's end of the pipe closes."""
     # Not sys.stdin: a thread inside its buffer makes the interpreter abort when it ends.
     os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(LONGEST_END_SECONDS)
+    end_the_group()
+
+
+def end_the_group() -> None:
+    """Ends this process and its workers, whatever they are doing."""
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
@@ -42,19 +56,56 @@ def main() -> None:
     sys.executable = functions_python
 
     # Only after sys.executable is what workers need.
+    import durable_targets  # noqa: PLC0415
+    import event_sources  # noqa: PLC0415
     import lambda_resources  # noqa: PLC0415
     import sqs_rules  # noqa: PLC0415
-    from hypercorn.asyncio import serve  # noqa: PLC0415
     from hypercorn.config import Config  # noqa: PLC0415
     from ministack.app import app  # noqa: PLC0415
 
+    durable_targets.install()
+    event_sources.install()
     lambda_resources.install()
     sqs_rules.install()
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.keep_alive_timeout = 75
-    config.graceful_timeout = 0.5
-    asyncio.run(serve(app, config))
+    asyncio.run(until_told_to_end(app, config))
+
+
+async def until_told_to_end(app: Any, config: Any) -> None:
+    """Serves, then writes what is to be kept, and ends with all workers.
+
+    MiniStack itself would wait for the handlers that are running before it wrote anything, up to 15 minutes.
+    """
+    from hypercorn.asyncio import serve  # noqa: PLC0415 - as above
+
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+    serving = asyncio.create_task(serve(app, config, shutdown_trigger=asyncio.Event().wait))
+    await asyncio.wait({serving, asyncio.create_task(told.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        serving.result()  # it could not start: raises why
+    keep_state()
+    end_the_group()
+
+
+def keep_state() -> None:
+    """As MiniStack does when it ends; but the pollers of its queues go on meanwhile, and may need a second look."""
+    from ministack import app  # noqa: PLC0415 - as above
+    from ministack.core import persistence  # noqa: PLC0415
+
+    if not persistence.PERSIST_STATE:
+        return
+    for service, get_state in app._build_persistence_save_dict().items():  # noqa: SLF001 - there is no public way
+        for _ in range(LOOKS):
+            try:
+                state = get_state()
+            except RuntimeError:  # "changed size during iteration"
+                continue
+            if state is not None:
+                persistence.save_state(service, state)
+            break
 
 
 if __name__ == "__main__":

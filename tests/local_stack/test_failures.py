@@ -1,0 +1,159 @@
+"""What Lambda tries again and what it fails at once.
+
+Retried with backoff until ExecutionTimeout: crash, out of memory, function timeout, an error of the invocation.
+Failed at once: an exception that leaves the handler, an answer that is not one of the durable SDK.
+https://docs.aws.amazon.com/lambda/latest/dg/durable-execution-sdk-retries.html
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+from botocore.config import Config
+
+from tools.local_stack import local_stack
+
+FIXTURE = Path(__file__).parent / "fixture" / "template.yaml"
+
+
+@pytest.fixture
+def run(aws_lambda, stack, eventually):
+    """Runs an execution to its end; it, and the events of its invocations."""
+
+    def ran(function="Durable", **payload):
+        arn = aws_lambda.invoke(
+            FunctionName=stack.outputs[function], InvocationType="Event", Payload=json.dumps(payload).encode()
+        )["DurableExecutionArn"]
+
+        def ended():
+            execution = aws_lambda.get_durable_execution(DurableExecutionArn=arn)
+            return execution if execution["Status"] != "RUNNING" else None
+
+        execution = eventually(ended)
+        events = aws_lambda.get_durable_execution_history(DurableExecutionArn=arn)["Events"]
+        return execution, [event["InvocationCompletedDetails"] for event in events if _is_invocation(event)]
+
+    return ran
+
+
+def _is_invocation(event):
+    return event["EventType"] == "InvocationCompleted"
+
+
+@pytest.mark.parametrize(
+    ("function", "way"), [("Durable", "crash_once"), ("Trouble", "kill_once"), ("Trouble", "raise_once")]
+)
+def test_a_failed_invocation_is_tried_again_and_told_with_its_error(run, tmp_path, function, way):
+    """`kill_once` is what a handler that is out of memory meets: SIGKILL."""
+    execution, invocations = run(function, **{way: str(tmp_path / "mark")})
+    assert execution["Status"] == "SUCCEEDED"
+    failed, succeeded = invocations
+    assert failed["Error"]["Payload"]["ErrorMessage"]
+    assert "Error" not in succeeded
+    assert failed["StartTimestamp"] <= failed["EndTimestamp"] <= succeeded["StartTimestamp"]
+
+
+def test_a_function_timeout_is_told_with_its_error(run, tmp_path):
+    execution, invocations = run("Slow", hang_once=str(tmp_path / "mark"))
+    assert execution["Status"] == "SUCCEEDED"
+    assert "timed out" in invocations[0]["Error"]["Payload"]["ErrorMessage"].lower()
+
+
+@pytest.mark.parametrize(
+    ("function", "way"), [("Durable", "fail"), ("Trouble", "raise"), ("Trouble", "unserialisable")]
+)
+def test_an_error_of_the_handler_fails_the_execution_at_once(run, function, way):
+    execution, invocations = run(function, **{way: True})
+    assert execution["Status"] == "FAILED"
+    assert execution["Error"]["ErrorMessage"]
+    assert len(invocations) == 1
+
+
+def test_a_result_beyond_the_response_limit_comes_by_checkpoint(run):
+    """The durable SDK sends a result of more than 6 MB ahead of its answer."""
+    execution, _ = run("Trouble", result_bytes=7_000_000)
+    assert execution["Status"] == "SUCCEEDED"
+    assert len(execution["Result"]) > 7_000_000
+
+
+def test_a_stale_checkpoint_token_is_refused(aws_lambda, stack, run):
+    execution, _ = run()
+    arn = execution["DurableExecutionArn"]
+    with pytest.raises(aws_lambda.exceptions.InvalidParameterValueException, match="Invalid checkpoint token"):
+        aws_lambda.checkpoint_durable_execution(DurableExecutionArn=arn, CheckpointToken="c3RhbGU=", Updates=[])
+
+
+@pytest.fixture
+def fed(aws_lambda, stack, eventually):
+    """Waits until the function that others feed has succeeded with an input that holds a text."""
+
+    def with_input(text):
+        def found():
+            listed = aws_lambda.list_durable_executions_by_function(
+                FunctionName=stack.outputs["FedName"], Statuses=["SUCCEEDED"]
+            )["DurableExecutions"]
+            executions = [
+                aws_lambda.get_durable_execution(DurableExecutionArn=entry["DurableExecutionArn"]) for entry in listed
+            ]
+            return [execution for execution in executions if text in execution["InputPayload"]]
+
+        return eventually(found)
+
+    return with_input
+
+
+def test_an_event_source_mapping_of_a_durable_function_starts_an_execution(stack, fed, eventually):
+    """https://docs.aws.amazon.com/lambda/latest/dg/durable-invoking-esm.html"""
+    sqs, url = stack.client("sqs"), stack.outputs["FeedQueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody="from the queue")
+    [execution] = fed("from the queue")
+    assert execution["Version"] == "1"
+
+    def left():
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        return {*sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values()}
+
+    eventually(lambda: left() == {"0"})
+
+
+def test_a_rule_starts_an_execution_of_a_durable_function(stack, fed):
+    entry = {"Source": "fixture", "DetailType": "test", "Detail": json.dumps({"from": "the bus"})}
+    stack.client("events").put_events(Entries=[entry])
+    [execution] = fed("the bus")
+    assert json.loads(execution["InputPayload"])["detail"] == {"from": "the bus"}
+
+
+def test_a_topic_starts_an_execution_of_a_durable_function(stack, fed):
+    stack.client("sns").publish(TopicArn=stack.outputs["FeedTopicArn"], Message="from the topic")
+    [execution] = fed("from the topic")
+    assert json.loads(execution["InputPayload"])["Records"][0]["EventSource"] == "aws:sns"
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    """One invocation of a durable function at once, and four started executions a second."""
+    with local_stack(template=FIXTURE, stack_name="narrow", concurrency=1, starts_per_second=4) as running:
+        yield running
+
+
+def test_a_handler_that_waits_for_another_durable_function_leaves_it_room(narrow):
+    """On Lambda there are a thousand places; here it held the only one."""
+    payload = json.dumps({"call": narrow.outputs["Durable"]}).encode()
+    answer = narrow.client("lambda").invoke(FunctionName=narrow.outputs["Trouble"], Payload=payload)
+    assert json.loads(answer["Payload"].read())["answer"]["greeting"] == "hello"
+
+
+def test_starts_beyond_a_quota_are_throttled(narrow):
+    """Lambda's is 300 a second: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+    client = narrow.client("lambda", Config(retries={"total_max_attempts": 1}))
+
+    def start(name):
+        arguments = {"FunctionName": narrow.outputs["Durable"], "InvocationType": "Event"}
+        return client.invoke(DurableExecutionName=name, **arguments)
+
+    start("first")
+    with pytest.raises(client.exceptions.TooManyRequestsException) as throttled:
+        [start(f"more-{number}") for number in range(50)]
+    assert throttled.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
+    assert throttled.value.response["Reason"] == "CallerRateLimitExceeded"
+    assert start("first")["StatusCode"] == 202  # joins: it is no start

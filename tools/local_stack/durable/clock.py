@@ -1,0 +1,62 @@
+"""The stack's one clock: as real time, or faster, so that an order's wait of two days is shown in seconds.
+
+Waits, retries, callbacks, timeouts and retention are measured on it, and every timestamp of an execution is
+taken from it. Handlers and MiniStack (visibility timeouts, schedules, function timeouts) live in real time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aws_durable_execution_sdk_python_testing.clock import real_now
+from aws_durable_execution_sdk_python_testing.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from datetime import datetime, timedelta
+
+    from aws_durable_execution_sdk_python_testing.scheduler import Event
+
+
+class ScaledClock:
+    """Starts at the present, or later if it is to continue from `not_before`, and runs `scale` times as fast."""
+
+    def __init__(self, scale: float = 1, not_before: datetime | None = None) -> None:
+        self.scale = scale
+        self._real_start = real_now()
+        self._start = max(self._real_start, not_before or self._real_start)
+
+    def now(self) -> datetime:
+        """The time on this clock."""
+        return self._start + (real_now() - self._real_start) * self.scale
+
+    def arm(self, wake: datetime) -> float:
+        """Seconds of this clock until `wake`: what the scaled scheduler takes."""
+        return max((wake - self.now()).total_seconds(), 0.0)
+
+    def allowance(self, real_work: timedelta) -> timedelta:
+        """How much longer `real_work`, measured on this clock, seems than it was.
+
+        A handler that works for a second has not used up an hour of its ExecutionTimeout only because waits
+        are shown faster.
+        """
+        return real_work * (1 - 1 / self.scale)
+
+
+class ScaledScheduler(Scheduler):
+    """Takes every delay in seconds of the stack's clock."""
+
+    def __init__(self, scale: float = 1) -> None:
+        super().__init__()
+        self._scale = scale
+
+    def call_later(
+        self,
+        func: Callable[[], Any],
+        delay: float = 0,
+        count: int | None = 1,
+        completion_event: Event | None = None,
+    ) -> Future[Any]:
+        """Calls `func` once `delay` has passed on the stack's clock."""
+        return super().call_later(func, delay / self._scale, count, completion_event)

@@ -1,0 +1,74 @@
+"""A pause of an execution, from its request to its resumption.
+
+https://docs.aws.amazon.com/lambda/latest/dg/durable-pause-resume.html: nothing of a paused execution runs, while
+its waits and callbacks complete; the invocation that is under way stops at its next checkpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+# A request with a token that was seen is the same request, for this long.
+TOKEN_LASTS = timedelta(minutes=15)
+
+TIMES = ("requested", "began", "resume_requested")
+
+
+@dataclass
+class Pause:
+    """`began` is None while the invocation under way has not come to a checkpoint: the status is PAUSING then."""
+
+    requested: datetime
+    timeout_paused: bool
+    reason: str | None = None
+    client_token: str | None = None
+    began: datetime | None = None
+    resume_requested: datetime | None = None
+    resume_reason: str | None = None
+    resume_client_token: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the execution was resumed."""
+        return self.resume_requested is not None
+
+    @property
+    def stopped_timeout(self) -> timedelta:
+        """By how much it put off the ExecutionTimeout, once it is over."""
+        if not self.timeout_paused or self.began is None or self.resume_requested is None:
+            return timedelta()
+        return self.resume_requested - self.began
+
+    def is_repeated_by(self, other: Pause) -> bool:
+        """Whether `other` is this request once more, which is answered as this one was."""
+        return (
+            self.client_token is not None
+            and self.client_token == other.client_token
+            and (self.reason, self.timeout_paused) == (other.reason, other.timeout_paused)
+            and other.requested - self.requested < TOKEN_LASTS
+        )
+
+    def is_resumption_repeated(self, client_token: str | None, reason: str | None, now: datetime) -> bool:
+        """Whether a resumption asked for now is the one that ended this pause."""
+        return (
+            self.resume_requested is not None
+            and client_token is not None
+            and (self.resume_client_token, self.resume_reason) == (client_token, reason)
+            and now - self.resume_requested < TOKEN_LASTS
+        )
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """What `from_json_dict` reads."""
+        return {
+            name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_json_dict(cls, data: dict[str, Any]) -> Pause:
+        """The pause that was written."""
+        values: dict[str, Any] = {
+            name: datetime.fromisoformat(value) if name in TIMES and value else value for name, value in data.items()
+        }
+        return cls(**values)
