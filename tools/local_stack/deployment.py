@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tools.local_stack.packaging import Package
 
 CAPABILITIES = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
+NOTICE = "Not carried out by the local stack: "
 NO_CHANGE = "No updates are to be performed"
 DEPLOY_TIMEOUT_SECONDS = 300
 POLL_SECONDS = 0.1
@@ -125,6 +126,19 @@ def _failure(cloudformation: CloudFormationClient, settings: Settings, status: s
         if name == settings.stack_name and state in {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"}:
             break
     return f"{settings.template.name} could not be deployed: {' '.join(reason.split())}"
+
+
+def notices(settings: Settings) -> list[str]:
+    """What MiniStack passed over in the template, as the events of the stack's resources tell: see
+    ministack_process/dropped_properties.py."""
+    cloudformation: CloudFormationClient = client(settings.endpoint, "cloudformation")
+    pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=settings.stack_name)
+    latest: dict[str, str] = {}
+    for event in (event for page in pages for event in page["StackEvents"]):
+        if event["ResourceStatus"] in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
+            # Newest first.
+            latest.setdefault(f"{event['LogicalResourceId']} ({event['ResourceType']})", event["ResourceStatusReason"])
+    return [f"{resource}: {reason}" for resource, reason in sorted(latest.items()) if reason.startswith(NOTICE)]
 
 
 def _outputs(stack: StackTypeDef) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +77,22 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         template=Path(environment.get("LOCAL_STACK_TEMPLATE") or Settings.template).resolve(),
         home=Path(environment.get("LOCAL_STACK_HOME") or Settings.home).resolve(),
         concurrency=_integer(environment, "LOCAL_STACK_CONCURRENCY", DEFAULT_CONCURRENCY, highest=1000),
+    )
+
+
+def of_stack(settings: Settings, template: Path | None, stack_name: str | None) -> Settings:
+    """The same, for another template or under another name.
+
+    Raises LocalStackError for another template without a name: it would take the place of the stack that has the
+    default one.
+    """
+    if template is not None and not stack_name:
+        message = f"{template} needs a stack name of its own: STACK=name (--stack)"
+        raise LocalStackError(message)
+    return replace(
+        settings,
+        template=settings.template if template is None else template.resolve(),
+        stack_name=stack_name or settings.stack_name,
     )
 
 

@@ -13,7 +13,7 @@ What MiniStack's own entry point cannot do:
 - It outlives its parent. Here standard input is a pipe held by the front door: when that process ends, however
   it ends, the pipe closes and this process group goes with it, workers busy in a handler included. That works
   on every Unix, unlike PR_SET_PDEATHSIG, which also fires when only the parent's thread ends.
-- It is laxer than AWS in ways that matter here: see the two modules beside this one.
+- It is laxer than AWS, and quieter, in ways that matter here: see the modules beside this one, an idea each.
 """
 
 from __future__ import annotations
@@ -42,13 +42,22 @@ def main() -> None:
     sys.executable = functions_python
 
     # Only after sys.executable is what workers need.
+    import aliases  # noqa: PLC0415
+    import dropped_properties  # noqa: PLC0415
+    import durable_targets  # noqa: PLC0415
+    import interpreters  # noqa: PLC0415
     import lambda_resources  # noqa: PLC0415
     import sqs_rules  # noqa: PLC0415
     from hypercorn.asyncio import serve  # noqa: PLC0415
     from hypercorn.config import Config  # noqa: PLC0415
     from ministack.app import app  # noqa: PLC0415
 
-    lambda_resources.install()
+    # First: it must see what MiniStack itself reads, not what lambda_resources does.
+    dropped_properties.install()
+    lambda_resources.install(functions_python)
+    interpreters.install(functions_python)
+    aliases.install()
+    durable_targets.install()
     sqs_rules.install()
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
