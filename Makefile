@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 PIP_INSTALL := -m pip install --quiet --no-deps --disable-pip-version-check --require-hashes
 
-.PHONY: help demo test check build up down format docs lock clean pytest
+.PHONY: help demo test check build contract up down format docs lock clean pytest
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
@@ -40,6 +40,10 @@ build: .venv/.sam ## the bundle for Lambda, in .aws-sam/build (needs python3.13,
 	@[ -n "$(CONTAINER)" ] || python3.13 -c '' 2>/dev/null || \
 		{ echo "make build: sam build needs python3.13 on the PATH, or Docker (make build CONTAINER=1)" >&2; exit 1; }
 	@.venv/sam/bin/sam build --parameter-overrides Architecture=$(ARCHITECTURE) $(if $(CONTAINER),--use-container)
+
+# The stack is tests/local_stack/fixture/contract, deployed with `sam build` and `sam deploy`.
+contract: .venv/.stack ## the contract tests: against AWS with STACK=name (and the shell's credentials), else here
+	@$(if $(STACK),CONTRACT_STACK='$(STACK)') $(PY) -m pytest tests/local_stack/test_contract.py $(PYTEST)
 
 check: .venv/.stack .venv/.sam ## formatting, lint, types, the direction of imports, the template
 	@$(PY) -m ruff format --check --quiet . || { echo "make format puts this right"; exit 1; }
