@@ -97,7 +97,7 @@ def listening(pids):
     for pid in pids:
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             try:
-                inodes.add(os.readlink(entry))
+                inodes.add(str(entry.readlink()))
             except OSError:
                 continue
     ports = set()
