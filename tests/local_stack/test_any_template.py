@@ -93,10 +93,6 @@ def test_a_rule_starts_an_execution(stack, started_with):
     assert started_with("the rule")["detail-type"] == "Announced"
 
 
-def test_a_schedule_starts_an_execution(started_with):
-    assert started_with("the schedule") == {"from": "the schedule"}
-
-
 def test_a_topic_starts_an_execution(sources, stack, started_with):
     stack.client("sns").publish(TopicArn=sources.outputs["TopicArn"], Message="from the topic")
     assert started_with("from the topic")["Records"][0]["Sns"]["Message"] == "from the topic"
@@ -184,3 +180,8 @@ def test_what_is_passed_over_is_named(beside, tmp_path):
     assert beside(tmp_path / "template.yaml", "passed-over").notices == [
         "T (AWS::DynamoDB::Table): Not carried out by the local stack: PointInTimeRecoverySpecification"
     ]
+
+
+def test_a_schedule_starts_an_execution(started_with):
+    """The last of the file: schedules are looked at every few seconds, and meanwhile the others have run."""
+    assert started_with("the schedule") == {"from": "the schedule"}

@@ -42,7 +42,7 @@ def archive(code):
     return content.getvalue()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def create(aws_lambda):
     """Creates a function by the API, as its `$LATEST` alone; its name."""
     names = []
@@ -65,16 +65,32 @@ def create(aws_lambda):
         aws_lambda.delete_function(FunctionName=name)
 
 
-@pytest.fixture
-def durable(create, aws_lambda):
-    """A durable function with version 1 and the alias `prod` on it."""
-    name = create(DurableConfig={"ExecutionTimeout": 60, "RetentionPeriodInDays": 1})
-    assert aws_lambda.publish_version(FunctionName=name)["Version"] == "1"
-    aws_lambda.create_alias(FunctionName=name, Name="prod", FunctionVersion="1")
-    return name
+@pytest.fixture(scope="module")
+def create_durable(create, aws_lambda):
+    """Creates a durable function with version 1 and the alias `prod` on it; its name."""
+
+    def created():
+        name = create(DurableConfig={"ExecutionTimeout": 60, "RetentionPeriodInDays": 1})
+        assert aws_lambda.publish_version(FunctionName=name)["Version"] == "1"
+        aws_lambda.create_alias(FunctionName=name, Name="prod", FunctionVersion="1")
+        return name
+
+    return created
+
+
+@pytest.fixture(scope="module")
+def unchanged(create_durable):
+    """One for the tests that only invoke it."""
+    return create_durable()
 
 
 @pytest.fixture
+def durable(create_durable):
+    """One of its own for a test that changes it."""
+    return create_durable()
+
+
+@pytest.fixture(scope="module")
 def publish(aws_lambda):
     """Changes a function's code and publishes it; the new version."""
 
@@ -85,11 +101,12 @@ def publish(aws_lambda):
     return published
 
 
-@pytest.fixture
-def three_versions(durable, publish):
+@pytest.fixture(scope="module")
+def three_versions(create_durable, publish):
+    name = create_durable()
     for code in ("second", "third"):
-        publish(durable, code)
-    return durable
+        publish(name, code)
+    return name
 
 
 def invoke(aws_lambda, name, qualifier, **payload):
@@ -98,15 +115,15 @@ def invoke(aws_lambda, name, qualifier, **payload):
 
 
 @pytest.mark.parametrize(("qualifier", "version"), QUALIFIERS)
-def test_boto3_drives_an_alias_a_version_and_latest(aws_lambda, durable, qualifier, version):
-    assert invoke(aws_lambda, durable, qualifier) == (version, {"code": "first", "version": version})
+def test_boto3_drives_an_alias_a_version_and_latest(aws_lambda, unchanged, qualifier, version):
+    assert invoke(aws_lambda, unchanged, qualifier) == (version, {"code": "first", "version": version})
 
 
 @pytest.mark.parametrize(("qualifier", "version"), QUALIFIERS)
-def test_awss_cloud_test_runner_drives_an_alias_a_version_and_latest(stack, monkeypatch, durable, qualifier, version):
+def test_awss_cloud_test_runner_drives_an_alias_a_version_and_latest(stack, monkeypatch, unchanged, qualifier, version):
     for variable, value in stack.environment.items():
         monkeypatch.setenv(variable, value)
-    runner = DurableFunctionCloudTestRunner(function_name=f"{durable}:{qualifier}", region="eu-central-2")
+    runner = DurableFunctionCloudTestRunner(function_name=f"{unchanged}:{qualifier}", region="eu-central-2")
     result = runner.run(input={"wait": 1}, timeout=30)
     assert result.status is InvocationStatus.SUCCEEDED
     assert json.loads(result.result) == {"code": "first", "version": version}
@@ -114,7 +131,7 @@ def test_awss_cloud_test_runner_drives_an_alias_a_version_and_latest(stack, monk
 
 
 @pytest.mark.parametrize(("qualifier", "version"), QUALIFIERS)
-def test_the_aws_cli_drives_an_alias_a_version_and_latest(stack, tmp_path, durable, qualifier, version):
+def test_the_aws_cli_drives_an_alias_a_version_and_latest(stack, tmp_path, unchanged, qualifier, version):
     def aws(*arguments):
         ran = subprocess.run(
             [sys.executable, "-m", "awscli", "lambda", *arguments],
@@ -130,7 +147,7 @@ def test_the_aws_cli_drives_an_alias_a_version_and_latest(stack, tmp_path, durab
     payload, answer = tmp_path / "payload.json", tmp_path / "answer.json"
     payload.write_text('{"wait": 1}')
     invoked = aws(
-        *("invoke", "--function-name", durable, "--qualifier", qualifier, "--payload", f"fileb://{payload}", answer)
+        *("invoke", "--function-name", unchanged, "--qualifier", qualifier, "--payload", f"fileb://{payload}", answer)
     )
     assert invoked["ExecutedVersion"] == version
     assert json.loads(answer.read_text()) == {"code": "first", "version": version}
@@ -138,9 +155,9 @@ def test_the_aws_cli_drives_an_alias_a_version_and_latest(stack, tmp_path, durab
     assert (told["Status"], told["Version"]) == ("SUCCEEDED", version)
 
 
-def test_no_qualifier_is_not_the_same_as_latest(aws_lambda, durable):
+def test_no_qualifier_is_not_the_same_as_latest(aws_lambda, unchanged):
     with pytest.raises(aws_lambda.exceptions.InvalidParameterValueException, match="unqualified ARN"):
-        aws_lambda.invoke(FunctionName=durable, Payload=b"{}")
+        aws_lambda.invoke(FunctionName=unchanged, Payload=b"{}")
 
 
 def test_a_published_version_keeps_its_code_and_latest_gets_the_new(aws_lambda, durable, publish):
@@ -151,8 +168,8 @@ def test_a_published_version_keeps_its_code_and_latest_gets_the_new(aws_lambda, 
     assert invoke(aws_lambda, durable, "prod")[1]["code"] == "first"
 
 
-def test_publishing_what_has_not_changed_gives_the_version_there_is(aws_lambda, durable):
-    assert aws_lambda.publish_version(FunctionName=durable)["Version"] == "1"
+def test_publishing_what_has_not_changed_gives_the_version_there_is(aws_lambda, unchanged):
+    assert aws_lambda.publish_version(FunctionName=unchanged)["Version"] == "1"
 
 
 def test_an_execution_runs_its_versions_code_to_its_end_after_the_alias_has_moved(
