@@ -31,7 +31,7 @@ def sam(stack):
         ran = subprocess.run(
             [SAM, *map(str, arguments)],
             cwd=REPOSITORY,
-            env={**environment, "SAM_CLI_TELEMETRY": "0", "LANG": "C.UTF-8"},
+            env={**environment, "SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.2", "LANG": "C.UTF-8"},
             capture_output=True,
             text=True,
             timeout=180,

@@ -59,11 +59,12 @@ def _deploy(settings: Settings, package: Package) -> dict[str, str]:
     with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     # The template too: in the request itself it may have 51,200 bytes at most.
-    for key, content in {**package.archives, "template.yaml": package.template.encode()}.items():
+    template_key = f"{settings.stack_name}/template.yaml"
+    for key, content in {**package.archives, template_key: package.template.encode()}.items():
         s3.put_object(Bucket=BUCKET, Key=key, Body=content)
     request: dict[str, Any] = {
         "StackName": settings.stack_name,
-        "TemplateURL": f"{settings.endpoint}/{BUCKET}/template.yaml",
+        "TemplateURL": f"{settings.endpoint}/{BUCKET}/{template_key}",
         "Capabilities": CAPABILITIES,
         "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in settings.parameters.items()],
     }
