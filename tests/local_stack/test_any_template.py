@@ -93,6 +93,19 @@ def test_a_rule_starts_an_execution(stack, started_with):
     assert started_with("the rule")["detail-type"] == "Announced"
 
 
+def test_a_rule_whose_target_is_an_unqualified_durable_function_starts_nothing(
+    sources, stack, started_with, aws_lambda
+):
+    """https://docs.aws.amazon.com/lambda/latest/dg/durable-invoking.html"""
+    entry = {"Source": "tests.announcements", "DetailType": "Announced", "Detail": '{"who": "one rule of two"}'}
+    stack.client("events").put_events(Entries=[entry])
+    assert started_with("one rule of two")
+    listed = aws_lambda.list_durable_executions_by_function(
+        FunctionName=sources.outputs["DurableName"], Qualifier="$LATEST"
+    )
+    assert not listed["DurableExecutions"]
+
+
 def test_a_topic_starts_an_execution(sources, stack, started_with):
     stack.client("sns").publish(TopicArn=sources.outputs["TopicArn"], Message="from the topic")
     assert started_with("from the topic")["Records"][0]["Sns"]["Message"] == "from the topic"

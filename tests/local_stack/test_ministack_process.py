@@ -24,14 +24,15 @@ def test_an_alias_without_weights_is_its_version():
     [
         ({"Records": [{"eventSource": "aws:sqs"}]}, True),
         ({"Records": [{"eventSource": "aws:dynamodb"}]}, True),
+        ({"requestContext": {}}, True),
+        (["whatever", "a state machine sends"], True),
+        ({"Records": []}, True),
         ({"Records": [{"EventSource": "aws:sns"}]}, False),
-        ({"Records": []}, False),
-        ({"detail-type": "Announced"}, False),
-        (["whatever", "a schedule sends"], False),
-        (None, False),
+        ({"Records": [{"eventSource": "aws:s3"}]}, False),
+        ({"awslogs": {"data": ""}}, False),
     ],
 )
-def test_only_queues_and_streams_wait_for_the_end_of_an_execution(event, waits):
+def test_topics_buckets_and_log_groups_do_not_wait_for_the_end_of_an_execution(event, waits):
     assert durable_targets.waits(event) is waits
 
 
