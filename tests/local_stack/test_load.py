@@ -75,10 +75,8 @@ def test_a_front_door_that_is_killed_at_work_leaves_no_process_and_no_port(loade
 
     os.kill(processes.front_door_of(directory), signal.SIGKILL)
     eventually(lambda: not processes.of_stack(directory))
-    for port in ports:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
+    # A process that ends loses its name before its sockets.
+    eventually(lambda: all(map(is_free, ports)))
 
 
 def held_by(pid):
@@ -89,6 +87,16 @@ def held_by(pid):
         "threads": int(status["Threads"]),
         "files": len(list(Path(f"/proc/{pid}/fd").iterdir())),
     }
+
+
+def is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def listening(pids):

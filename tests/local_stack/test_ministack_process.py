@@ -19,27 +19,11 @@ def test_an_alias_without_weights_is_its_version():
     assert aliases.drawn({"FunctionVersion": "1"}, lambda: 0.0) is None
 
 
-@pytest.mark.parametrize(
-    ("event", "waits"),
-    [
-        ({"Records": [{"eventSource": "aws:sqs"}]}, True),
-        ({"Records": [{"eventSource": "aws:dynamodb"}]}, True),
-        ({"requestContext": {}}, True),
-        (["whatever", "a state machine sends"], True),
-        ({"Records": []}, True),
-        ({"Records": [{"EventSource": "aws:sns"}]}, False),
-        ({"Records": [{"eventSource": "aws:s3"}]}, False),
-        ({"awslogs": {"data": ""}}, False),
-    ],
-)
-def test_topics_buckets_and_log_groups_do_not_wait_for_the_end_of_an_execution(event, waits):
-    assert durable_targets.waits(event) is waits
-
-
 def test_only_what_the_runner_sends_is_run_as_it_is():
-    assert durable_targets.is_an_invocation_of_the_runner({"DurableExecutionArn": "a", "CheckpointToken": "t"})
-    assert not durable_targets.is_an_invocation_of_the_runner({"DurableExecutionArn": "in somebody's event"})
-    assert not durable_targets.is_an_invocation_of_the_runner("text")
+    sent = {"DurableExecutionArn": "a", "CheckpointToken": "t", "InitialExecutionState": {}}
+    assert durable_targets.is_invocation_of_the_runner(sent)
+    assert not durable_targets.is_invocation_of_the_runner({"DurableExecutionArn": "in somebody's event"})
+    assert not durable_targets.is_invocation_of_the_runner("text")
 
 
 def test_properties_note_who_asked_for_them():

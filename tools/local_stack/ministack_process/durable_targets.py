@@ -1,95 +1,142 @@
 # mypy: disable-error-code="import-not-found"
-"""An event source whose target is a durable function starts an execution.
+"""A durable function that a queue, a rule or a topic invokes starts an execution, as on Lambda.
 
-EventBridge rules, schedules, topics, buckets, queues and streams call MiniStack's Lambda from within, past the
-front door, and MiniStack would run the handler once with the bare event: the durable SDK cannot even read that. So
-whatever is about to run a durable function without a checkpoint token goes out to the front door as an Invoke.
+MiniStack would run its handler once, with an event that the durable SDK does not understand. What is not the
+runner's own invocation is sent to the front door instead, which starts executions: with the reference that the
+source has, so that an unqualified one is refused there as Lambda refuses it.
 
-Rules, schedules, topics, buckets and log groups only start it; queues, streams, APIs and state machines wait for its
-end: https://docs.aws.amazon.com/lambda/latest/dg/durable-invoking.html and durable-invoking-esm.html
+https://docs.aws.amazon.com/lambda/latest/dg/durable-invoking-esm.html: event source mappings wait for the
+execution; rules, topics and buckets start it by event.
 """
 
 from __future__ import annotations
 
+import contextvars
+import http.client
 import json
 import logging
 import os
 import threading
-import urllib.error
-import urllib.request
-from typing import Any
-from urllib.parse import quote
+import urllib.parse
+from typing import TYPE_CHECKING, Any
 
-logger = logging.getLogger("local_stack.durable_targets")
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-ONLY_START = frozenset({"aws:sns", "aws:s3"})
-LONGEST_WAIT_SECONDS = 930  # Lambda's 15 minutes and a little
+logger = logging.getLogger(__name__)
+
+INVOCATION_OF_THE_RUNNER = frozenset({"DurableExecutionArn", "CheckpointToken", "InitialExecutionState"})
+# A synchronous execution lasts 15 minutes at most.
+TIMEOUT_SECONDS = 960
+REFERENCE = "LocalStackReference"
+
+_by_event: contextvars.ContextVar[bool] = contextvars.ContextVar("by_event", default=False)
 
 
 def install() -> None:
-    """Wraps the one place through which MiniStack runs functions, and EventBridge's way to it."""
-    from ministack.services import eventbridge, lambda_svc  # noqa: PLC0415 - not before sys.executable is set
+    """Wraps the one place where MiniStack runs a handler, and those in front of it that know more."""
+    from ministack.services import eventbridge, lambda_svc, sns  # noqa: PLC0415 - not before sys.executable is set
 
-    run = lambda_svc._execute_function  # noqa: SLF001 - there is no public way
-    dispatch = eventbridge._dispatch_to_lambda  # noqa: SLF001
+    _wrap_lambda(lambda_svc)
+    _wrap_sources(eventbridge, sns, lambda_svc._get_func_record_for_ref)  # noqa: SLF001 - there is no public way
 
-    def execute(function: dict[str, Any], event: Any) -> dict[str, Any]:
+
+def _wrap_lambda(lambda_svc: Any) -> None:
+    execute, execute_later = lambda_svc._execute_function, lambda_svc.invoke_async_with_retry  # noqa: SLF001
+    find = lambda_svc._get_func_record_for_ref  # noqa: SLF001
+
+    def find_and_note(function_ref: str) -> tuple[Any, Any, str]:
+        function, config, name = find(function_ref)
+        if is_durable(config):
+            config = {**config, REFERENCE: function_ref}
+        return function, config, name
+
+    def run(function: dict[str, Any], event: Any) -> dict[str, Any]:
         config = function.get("config") or function
-        if not config.get("DurableConfig") or is_an_invocation_of_the_runner(event):
-            result: dict[str, Any] = run(function, event)
+        if not is_durable(config) or is_invocation_of_the_runner(event):
+            result: dict[str, Any] = execute(function, event)
             return result
-        return start(config["FunctionArn"], event, waiting=waits(event))
+        if _by_event.get():
+            start_by_event(reference_of(config), event)
+            return {"body": None, "log": ""}
+        return start(reference_of(config), event)
 
-    def dispatched(reference: str, payload: str) -> None:
-        # What a rule or a schedule sends may look like anything, so here it is said that nobody waits for an answer.
-        _, config, _ = lambda_svc._get_func_record_for_ref(reference)  # noqa: SLF001
-        if not config or not config.get("DurableConfig"):
-            dispatch(reference, payload)
-            return
-        arguments = (config["FunctionArn"], json.loads(payload))
-        threading.Thread(target=start, args=arguments, kwargs={"waiting": False}, daemon=True).start()
+    def run_later(function: dict[str, Any], event: Any) -> None:
+        config = function.get("config") or function
+        if is_durable(config):
+            start_by_event(reference_of(config), event)
+        else:
+            execute_later(function, event)
 
-    lambda_svc._execute_function = execute  # noqa: SLF001
-    eventbridge._dispatch_to_lambda = dispatched  # noqa: SLF001
-
-
-def is_an_invocation_of_the_runner(event: Any) -> bool:
-    """Whether the durable runner sent it: the SDK's input has these fields, and no event source's has."""
-    return isinstance(event, dict) and {"DurableExecutionArn", "CheckpointToken"} <= event.keys()
+    lambda_svc._get_func_record_for_ref = find_and_note  # noqa: SLF001
+    lambda_svc._execute_function = run  # noqa: SLF001
+    lambda_svc.invoke_async_with_retry = run_later
 
 
-def start(function_arn: str, event: Any, *, waiting: bool) -> dict[str, Any]:
-    """Invokes the durable function with `event`; the answer as MiniStack's event sources expect it."""
-    request = urllib.request.Request(  # noqa: S310 - the front door's own address
-        f"{os.environ['AWS_ENDPOINT_URL']}/2015-03-31/functions/{quote(function_arn, safe='')}/invocations",
-        data=json.dumps(event).encode(),
-        headers={
-            "X-Amz-Invocation-Type": "RequestResponse" if waiting else "Event",
-            "Content-Type": "application/json",
-        },
-        method="POST",
-    )
+def _wrap_sources(eventbridge: Any, sns: Any, find: Callable[[str], tuple[Any, Any, str]]) -> None:
+    dispatch, deliver = eventbridge._dispatch_to_lambda, sns._deliver_to_lambda  # noqa: SLF001
+
+    def dispatch_by_event(arn: str, payload: str) -> None:
+        if is_durable(find(arn)[1]):
+            start_by_event(arn, json.loads(payload))
+        else:
+            dispatch(arn, payload)
+
+    def deliver_by_event(*arguments: Any) -> None:
+        mark = _by_event.set(True)
+        try:
+            deliver(*arguments)
+        finally:
+            _by_event.reset(mark)
+
+    eventbridge._dispatch_to_lambda = dispatch_by_event  # noqa: SLF001
+    sns._deliver_to_lambda = deliver_by_event  # noqa: SLF001
+
+
+def is_durable(config: dict[str, Any] | None) -> bool:
+    """Whether a function's configuration is that of a durable one."""
+    return bool(config and config.get("DurableConfig"))
+
+
+def is_invocation_of_the_runner(event: Any) -> bool:
+    """Whether `event` is what the durable SDK expects, and not what somebody sends."""
+    return isinstance(event, dict) and event.keys() >= INVOCATION_OF_THE_RUNNER
+
+
+def reference_of(config: dict[str, Any]) -> str:
+    """As the event source has it; where MiniStack keeps only the version, `$LATEST` stands for no qualifier."""
+    if REFERENCE in config:
+        return str(config[REFERENCE])
+    name, version = config["FunctionName"], config.get("Version", "$LATEST")
+    return str(name) if version == "$LATEST" else f"{name}:{version}"
+
+
+def start_by_event(reference: str, event: Any) -> None:
+    """On a thread: the caller may be the one that answers what the front door has to ask before it can start."""
+    threading.Thread(target=start, args=(reference, event, "Event"), daemon=True).start()
+
+
+def start(reference: str, event: Any, invocation_type: str = "RequestResponse") -> dict[str, Any]:
+    """Invokes at the front door; what came of it, as MiniStack's executors put it."""
+    front_door = urllib.parse.urlsplit(os.environ["AWS_ENDPOINT_URL"])
+    connection = http.client.HTTPConnection(front_door.netloc, timeout=TIMEOUT_SECONDS)
     try:
-        with urllib.request.urlopen(request, timeout=LONGEST_WAIT_SECONDS) as response:  # noqa: S310
-            text = response.read()
-            failed = "X-Amz-Function-Error" in response.headers
-    except urllib.error.HTTPError as error:
-        return refused(function_arn, error.headers.get("x-amzn-errortype", "ServiceException"), error.read().decode())
-    except OSError as error:
-        return refused(function_arn, "ServiceException", str(error))
-    return {"body": json.loads(text) if text else None, "error": failed, "log": ""}
-
-
-def waits(event: Any) -> bool:
-    """Whether the source of the event needs the outcome: not a topic, a bucket or a log group."""
-    if not isinstance(event, dict) or "awslogs" in event:
-        return not isinstance(event, dict)
-    records = event.get("Records")
-    first = records[0] if isinstance(records, list) and records and isinstance(records[0], dict) else {}
-    return ONLY_START.isdisjoint({first.get("eventSource"), first.get("EventSource")})
-
-
-def refused(function_arn: str, code: str, message: str) -> dict[str, Any]:
-    """A start that the front door did not take."""
-    logger.error("%s was not started: %s %s", function_arn, code, message)
-    return {"body": {"errorType": code, "errorMessage": message}, "error": True, "log": ""}
+        connection.request(
+            "POST",
+            f"/2015-03-31/functions/{urllib.parse.quote(reference, safe='')}/invocations",
+            json.dumps(event).encode(),
+            {"X-Amz-Invocation-Type": invocation_type, "Content-Type": "application/json"},
+        )
+        response = connection.getresponse()
+        text = response.read()
+        code = response.headers.get("x-amzn-errortype")
+        failed = code is not None or "X-Amz-Function-Error" in response.headers
+    except (OSError, http.client.HTTPException) as error:
+        code, failed, text = "ServiceException", True, json.dumps({"message": str(error)}).encode()
+    finally:
+        connection.close()
+    body = json.loads(text or b"null")
+    if code is not None:
+        body = {"errorType": code, "errorMessage": body.get("message")}
+        logger.warning("%s was not started: %s: %s", reference, code, body["errorMessage"])
+    return {"body": body, "log": "", **({"error": True} if failed else {})}
