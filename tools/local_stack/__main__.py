@@ -69,10 +69,10 @@ def _serve(given: argparse.Namespace) -> int:
 def _print(stack: LocalStack, customers: int) -> None:
     chosen = stack.settings
     print(f"The local stack is up at {stack.endpoint} ({chosen.template.name} as stack {chosen.stack_name}).")
-    for notice in stack.notices:
-        print(notice, file=sys.stderr)
     if customers:
         print(f"{customers} sample customers are loaded.")
+    for notice in stack.notices:
+        print(notice, file=sys.stderr)
     print("\n# use it from this shell")
     print(f"source {shlex.quote(str(_shown(chosen.environment_file)))}")
     for purpose, line in pipeline.commands(stack):

@@ -80,6 +80,14 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     )
 
 
+def _integer(environment: Mapping[str, str], variable: str, default: int, highest: int) -> int:
+    text = environment.get(variable) or str(default)
+    if text.isdecimal() and 1 <= int(text) <= highest:
+        return int(text)
+    message = f"{variable}={text!r} is not a whole number from 1 to {highest}"
+    raise LocalStackError(message)
+
+
 def of_stack(settings: Settings, template: Path | None, stack_name: str | None) -> Settings:
     """The same, for another template or under another name.
 
@@ -94,11 +102,3 @@ def of_stack(settings: Settings, template: Path | None, stack_name: str | None) 
         template=settings.template if template is None else template.resolve(),
         stack_name=stack_name or settings.stack_name,
     )
-
-
-def _integer(environment: Mapping[str, str], variable: str, default: int, highest: int) -> int:
-    text = environment.get(variable) or str(default)
-    if text.isdecimal() and 1 <= int(text) <= highest:
-        return int(text)
-    message = f"{variable}={text!r} is not a whole number from 1 to {highest}"
-    raise LocalStackError(message)
