@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 PIP_INSTALL := -m pip install --quiet --no-deps --disable-pip-version-check --require-hashes
 
-.PHONY: help demo test check up down format docs lock clean pytest
+.PHONY: help demo test check build contract up down format docs lock clean pytest
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
@@ -27,11 +27,23 @@ demo: .venv/.stack ## the whole pipeline before your eyes: real orders through a
 test: check ## every check and every test
 	@$(PY) -m pytest $(PYTEST)
 
+# TEMPLATE=path STACK=name deploys another template to it, beside what is there.
 up: .venv/.stack ## start the local stack in the background and deploy template.yaml to it
-	@$(PY) -m tools.local_stack up
+	@$(PY) -m tools.local_stack up $(if $(TEMPLATE),--template '$(TEMPLATE)') $(if $(STACK),--stack '$(STACK)')
 
 down: ## end the local stack
 	@if [ -x $(PY) ]; then $(PY) -m tools.local_stack down; else echo "no local stack: nothing is installed"; fi
+
+# Lambda's Python is what the bundle's compiled dependencies are for, so `sam build` wants that very one.
+ARCHITECTURE ?= $(if $(filter x86_64 AMD64,$(shell uname -m)),x86_64,arm64)
+build: .venv/.sam ## the bundle for Lambda, in .aws-sam/build (needs python3.13, or Docker: CONTAINER=1)
+	@[ -n "$(CONTAINER)" ] || python3.13 -c '' 2>/dev/null || \
+		{ echo "make build: sam build needs python3.13 on the PATH, or Docker (make build CONTAINER=1)" >&2; exit 1; }
+	@.venv/sam/bin/sam build --parameter-overrides Architecture=$(ARCHITECTURE) $(if $(CONTAINER),--use-container)
+
+# The stack is tests/local_stack/fixture/contract, deployed with `sam build` and `sam deploy`.
+contract: .venv/.stack ## the contract tests: against AWS with STACK=name (and the shell's credentials), else here
+	@$(if $(STACK),CONTRACT_STACK='$(STACK)') $(PY) -m pytest tests/local_stack/test_contract.py $(PYTEST)
 
 check: .venv/.stack .venv/.sam ## formatting, lint, types, the direction of imports, the template
 	@$(PY) -m ruff format --check --quiet . || { echo "make format puts this right"; exit 1; }

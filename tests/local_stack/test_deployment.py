@@ -94,3 +94,14 @@ def test_a_template_keeps_its_meaning_when_its_folders_are_replaced(tmp_path):
     assert "!Sub '${AWS::StackName}-x'" in packaged
     assert "!GetAtt" in packaged
     assert "Default: '2026-11-23'" in packaged
+
+
+def test_a_global_folder_that_every_function_overrides_need_not_be_there(tmp_path):
+    """So `sam build` leaves a template."""
+    (tmp_path / "F").mkdir()
+    (tmp_path / "F" / "handler.py").write_text("handler = print")
+    (tmp_path / "template.yaml").write_text(
+        "Globals: {Function: {CodeUri: src/}}\n"
+        "Resources: {F: {Type: 'AWS::Serverless::Function', Properties: {CodeUri: F}}}\n"
+    )
+    assert len(packaging.package(tmp_path / "template.yaml").archives) == 1

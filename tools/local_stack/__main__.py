@@ -18,7 +18,11 @@ def main(arguments: list[str]) -> int:
     """Runs one command; the exit code. A failure is one line on standard error."""
     parser = argparse.ArgumentParser(prog="python -m tools.local_stack", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="start in the background, deploy, print the endpoint and lines to paste")
+    bringing_up = commands.add_parser(
+        "up", help="start in the background, deploy, print the endpoint and lines to paste"
+    )
+    bringing_up.add_argument("--template", type=Path, help="another template; needs --stack")
+    bringing_up.add_argument("--stack", help="the name to deploy it under, beside the stacks that are there")
     commands.add_parser("down", help="end the stack and all its processes")
     serving = commands.add_parser("serve")
     serving.add_argument("--directory", type=Path, required=True)
@@ -32,7 +36,7 @@ def main(arguments: list[str]) -> int:
     try:
         if given.command == "serve":
             return _serve(given)
-        return _up() if given.command == "up" else _down()
+        return _up(given.template, given.stack) if given.command == "up" else _down()
     except LocalStackError as error:
         print(f"local stack: {error}", file=sys.stderr)
         return 1
@@ -41,8 +45,8 @@ def main(arguments: list[str]) -> int:
         return 130
 
 
-def _up() -> int:
-    stack = up(settings.from_environment())
+def _up(template: Path | None, stack_name: str | None) -> int:
+    stack = up(settings.of_stack(settings.from_environment(), template, stack_name))
     customers = pipeline.load_samples(stack)
     _print(stack, customers)
     return 0
@@ -83,6 +87,8 @@ def _print(stack: LocalStack, customers: int) -> None:
         )
     if customers:
         print(f"{customers} sample customers are loaded.")
+    for notice in stack.notices:
+        print(notice, file=sys.stderr)
     print("\n# use it from this shell")
     print(f"source {shlex.quote(str(_shown(chosen.environment_file)))}")
     for purpose, line in pipeline.commands(stack):

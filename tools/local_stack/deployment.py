@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tools.local_stack.packaging import Package
 
 CAPABILITIES = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
+NOTICE = "Not carried out by the local stack: "
 NO_CHANGE = "No updates are to be performed"
 DEPLOY_TIMEOUT_SECONDS = 300
 POLL_SECONDS = 0.1
@@ -58,11 +59,12 @@ def _deploy(settings: Settings, package: Package) -> dict[str, str]:
     with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     # The template too: in the request itself it may have 51,200 bytes at most.
-    for key, content in {**package.archives, "template.yaml": package.template.encode()}.items():
+    template_key = f"{settings.stack_name}/template.yaml"
+    for key, content in {**package.archives, template_key: package.template.encode()}.items():
         s3.put_object(Bucket=BUCKET, Key=key, Body=content)
     request: dict[str, Any] = {
         "StackName": settings.stack_name,
-        "TemplateURL": f"{settings.endpoint}/{BUCKET}/template.yaml",
+        "TemplateURL": f"{settings.endpoint}/{BUCKET}/{template_key}",
         "Capabilities": CAPABILITIES,
         "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in settings.parameters.items()],
     }
@@ -125,6 +127,19 @@ def _failure(cloudformation: CloudFormationClient, settings: Settings, status: s
         if name == settings.stack_name and state in {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"}:
             break
     return f"{settings.template.name} could not be deployed: {' '.join(reason.split())}"
+
+
+def notices(settings: Settings) -> list[str]:
+    """What MiniStack passed over in the template, as the events of the stack's resources tell: see
+    ministack_process/dropped_properties.py."""
+    cloudformation: CloudFormationClient = client(settings.endpoint, "cloudformation")
+    pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=settings.stack_name)
+    latest: dict[str, str] = {}
+    for event in (event for page in pages for event in page["StackEvents"]):
+        if event["ResourceStatus"] in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
+            # Newest first.
+            latest.setdefault(f"{event['LogicalResourceId']} ({event['ResourceType']})", event["ResourceStatusReason"])
+    return [f"{resource}: {reason}" for resource, reason in sorted(latest.items()) if reason.startswith(NOTICE)]
 
 
 def _outputs(stack: StackTypeDef) -> dict[str, str]:

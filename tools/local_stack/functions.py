@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from aws_durable_execution_sdk_python_testing.child_dispatcher import parse_func
 
 from tools.local_stack import ministack
 from tools.local_stack.errors import invalid_parameter, not_found
+from tools.local_stack.ministack_process.aliases import drawn
 from tools.local_stack.settings import ACCOUNT, HOST, REGION
 
 if TYPE_CHECKING:
@@ -90,7 +92,25 @@ class Functions:
         return self._plain_until.get(reference, 0) > time.monotonic()
 
     async def describe(self, reference: FunctionReference) -> FunctionVersion:
-        """The function at its qualifier now; raises ApiError (404) when there is none."""
+        """The function at its qualifier now; raises ApiError (404) when there is none.
+
+        An alias with weights means its second version as often as they say: each call draws anew.
+        """
+        function = await self._at(reference)
+        if function.durable is None or reference.qualifier in (None, "$LATEST", function.version):
+            return function
+        version = drawn(await self._alias(reference), random.random)
+        return await self._at(replace(reference, qualifier=version)) if version else function
+
+    async def _alias(self, reference: FunctionReference) -> dict[str, Any]:
+        url = f"{self._base}/{quote(reference.name)}/aliases/{quote(reference.qualifier or '')}"
+        async with self._session.get(url, headers=self._headers) as response:
+            if response.status != HTTPStatus.OK:
+                return {}
+            alias: dict[str, Any] = await response.json(content_type=None)
+            return alias
+
+    async def _at(self, reference: FunctionReference) -> FunctionVersion:
         url = f"{self._base}/{quote(reference.name)}/configuration"
         query = {"Qualifier": reference.qualifier} if reference.qualifier else {}
         async with self._session.get(url, params=query, headers=self._headers) as response:

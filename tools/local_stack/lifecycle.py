@@ -46,6 +46,11 @@ class LocalStack:
         """A boto3 client of this stack."""
         return deployment.client(self.endpoint, service, config)
 
+    @property
+    def notices(self) -> list[str]:
+        """What of the template the stack does not carry out: one line for each resource."""
+        return deployment.notices(self.settings)
+
     def deploy(self, parameters: Mapping[str, str] | None = None) -> LocalStack:
         """Deploys the template as it is now; raises LocalStackError. Parameters not given are as before."""
         settings = replace(self.settings, parameters={**self.settings.parameters, **(parameters or {})})

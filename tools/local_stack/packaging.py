@@ -74,13 +74,21 @@ def _read(template: Path) -> dict[str, Any]:
 
 
 def _code_places(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, bool]]:
+    resources = (template.get("Resources") or {}).values()
     in_globals = (template.get("Globals") or {}).get("Function")
-    if isinstance(in_globals, dict):
+    # `sam build` leaves the global folder as it stood, gives each function its own, and never looks there again.
+    if isinstance(in_globals, dict) and any(map(_has_no_code_of_its_own, resources)):
         yield in_globals, "CodeUri", False
-    for resource in (template.get("Resources") or {}).values():
+    for resource in resources:
         if isinstance(resource, dict) and (name := CODE_PROPERTIES.get(resource.get("Type", ""))):
             properties = resource.setdefault("Properties", {})
             yield properties, name, resource["Type"].startswith("AWS::Lambda::")
+
+
+def _has_no_code_of_its_own(resource: Any) -> bool:
+    if not isinstance(resource, dict) or resource.get("Type") != "AWS::Serverless::Function":
+        return False
+    return not {"CodeUri", "InlineCode", "ImageUri"} & (resource.get("Properties") or {}).keys()
 
 
 def _zip(source: Path) -> bytes:

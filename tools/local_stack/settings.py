@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,3 +114,19 @@ def _integer(environment: Mapping[str, str], variable: str, default: int, highes
         return int(text)
     message = f"{variable}={text!r} is not a whole number from 1 to {highest}"
     raise LocalStackError(message)
+
+
+def of_stack(settings: Settings, template: Path | None, stack_name: str | None) -> Settings:
+    """The same, for another template or under another name.
+
+    Raises LocalStackError for another template without a name: it would take the place of the stack that has the
+    default one.
+    """
+    if template is not None and not stack_name:
+        message = f"{template} needs a stack name of its own: STACK=name (--stack)"
+        raise LocalStackError(message)
+    return replace(
+        settings,
+        template=settings.template if template is None else template.resolve(),
+        stack_name=stack_name or settings.stack_name,
+    )

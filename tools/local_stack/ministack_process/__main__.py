@@ -15,7 +15,7 @@ What MiniStack's own entry point cannot do:
   on every Unix, unlike PR_SET_PDEATHSIG, which also fires when only the parent's thread ends. State that is to
   be kept is written first.
 - It waits for handlers when it ends. Here they end with it: what they did not finish, SQS and Lambda try again.
-- It is laxer than AWS in ways that matter here: see the modules beside this one.
+- It is laxer than AWS, and quieter, in ways that matter here: see the modules beside this one, an idea each.
 """
 
 from __future__ import annotations
@@ -56,16 +56,23 @@ def main() -> None:
     sys.executable = functions_python
 
     # Only after sys.executable is what workers need.
+    import aliases  # noqa: PLC0415
+    import dropped_properties  # noqa: PLC0415
     import durable_targets  # noqa: PLC0415
     import event_sources  # noqa: PLC0415
+    import interpreters  # noqa: PLC0415
     import lambda_resources  # noqa: PLC0415
     import sqs_rules  # noqa: PLC0415
     from hypercorn.config import Config  # noqa: PLC0415
     from ministack.app import app  # noqa: PLC0415
 
+    # First: it must see what MiniStack itself reads, not what lambda_resources does.
+    dropped_properties.install()
+    lambda_resources.install(functions_python)
+    interpreters.install(functions_python)
+    aliases.install()
     durable_targets.install()
     event_sources.install()
-    lambda_resources.install()
     sqs_rules.install()
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]

@@ -3,6 +3,7 @@
 
 - It drops properties of a function that its Lambda service knows. `DurableConfig` is among them: without it
   nobody could tell a durable function from a plain one. Versions published later copy them from the function.
+- Code that cannot run on this machine is refused when it is deployed, with the reason, not when it is invoked.
 - A number that comes from a parameter reaches it as text. One text for a number in one event source mapping
   stops the polling of every queue.
 """
@@ -33,6 +34,8 @@ NUMBERS = frozenset(
         "TumblingWindowInSeconds",
     }
 )
+# Where a handler's arguments have the properties.
+CREATED_WITH, UPDATED_WITH = 1, 2
 TYPED = (
     "AWS::Lambda::EventInvokeConfig",
     "AWS::Lambda::EventSourceMapping",
@@ -40,8 +43,9 @@ TYPED = (
 )
 
 
-def install() -> None:
+def install(functions_python: str) -> None:
     """Wraps what CloudFormation does to create and to update these resources."""
+    import interpreters  # noqa: PLC0415 - a top-level module in this process only
     from ministack.services import lambda_svc  # noqa: PLC0415 - not before sys.executable is set
     from ministack.services.cloudformation import provisioners  # noqa: PLC0415
 
@@ -51,14 +55,21 @@ def install() -> None:
     def keeping(action: Callable[..., tuple[str, Any]], properties_at: int) -> Callable[..., tuple[str, Any]]:
         def act(*arguments: Any, **named: Any) -> tuple[str, Any]:
             name, attributes = action(*arguments, **named)
-            keep(functions[name], arguments[properties_at])
+            record = functions[name]
+            try:
+                interpreters.check(name, record["config"], record.get("code_zip"), functions_python)
+            except ValueError:
+                if properties_at == CREATED_WITH:
+                    functions.pop(name)  # CloudFormation deletes only what was created
+                raise
+            keep(record, arguments[properties_at])
             return name, attributes
 
         return act
 
     function = handlers["AWS::Lambda::Function"]
-    function["create"] = keeping(function["create"], properties_at=1)
-    function["update"] = keeping(function["update"], properties_at=2)
+    function["create"] = keeping(function["create"], CREATED_WITH)
+    function["update"] = keeping(function["update"], UPDATED_WITH)
     for resource_type in TYPED:
         for action in ("create", "update"):
             if action in handlers[resource_type]:

@@ -1,0 +1,116 @@
+# mypy: disable-error-code="import-not-found"
+"""Which program runs a function's code, and which code cannot run on this machine.
+
+A folder of sources runs in the functions' environment, which holds what src/requirements.txt ships. A bundle of
+`sam build` or a zip brings its dependencies, and what of them is compiled fits one Python and one processor: it
+runs in the Python it was built for, found on PATH, with nothing else beside it; or it is refused with the reason.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import io
+import os
+import platform
+import re
+import shutil
+import subprocess
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+COMPILED = re.compile(r"\.cpython-(3)(\d+)-(\w+?)-linux-gnu\.so$")
+PROCESSOR = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
+
+_interpreter: contextvars.ContextVar[str | None] = contextvars.ContextVar("interpreter", default=None)
+
+
+class CannotRunError(ValueError):
+    """The code does not run on this machine; CloudFormation reports the text as the resource's reason."""
+
+
+def install(functions_python: str) -> None:
+    """Gives each worker process its interpreter; `functions_python` runs what has no compiled parts."""
+    from ministack.core import lambda_runtime  # noqa: PLC0415 - not before sys.executable is set
+
+    detect = lambda_runtime._detect_runtime_binary  # noqa: SLF001 - there is no public way
+    spawn = lambda_runtime.Worker._spawn  # noqa: SLF001
+
+    def detected(runtime: str) -> tuple[str, str]:
+        binary, script = detect(runtime)
+        return _interpreter.get() or binary, script
+
+    def spawned(worker: Any) -> Any:
+        chosen = None
+        if worker.config.get("Runtime", "").startswith("python"):
+            chosen = interpreter(compiled_parts(worker.code_zip), functions_python)
+        token = _interpreter.set(chosen)
+        try:
+            return spawn(worker)
+        finally:
+            _interpreter.reset(token)
+
+    lambda_runtime._detect_runtime_binary = detected  # noqa: SLF001
+    lambda_runtime.Worker._spawn = spawned  # noqa: SLF001
+
+
+def check(name: str, config: dict[str, Any], code: bytes | None, functions_python: str) -> None:
+    """Raises CannotRunError with the function's name for code that could never start here."""
+    runtime = config.get("Runtime") or ""
+    if config.get("PackageType") == "Image":
+        raise CannotRunError(
+            f"{name}: container images (PackageType: Image) need Docker, which this stack does without"
+        )
+    if runtime.startswith("nodejs"):
+        if shutil.which("node") is None:
+            raise CannotRunError(f"{name}: Runtime {runtime} needs `node` on PATH")
+    elif not runtime.startswith(("python", "provided")):
+        raise CannotRunError(f"{name}: Runtime {runtime or 'none'} is not supported here; Python and Node.js are")
+    elif runtime.startswith("python") and code:
+        try:
+            interpreter(compiled_parts(code), functions_python)
+        except CannotRunError as error:
+            raise CannotRunError(f"{name}: {error}") from None
+
+
+def compiled_parts(code: bytes) -> set[tuple[str, str]]:
+    """The Pythons ("3.13") and processors ("x86_64", "arm64") that an archive's extension modules are built for."""
+    try:
+        names: Iterable[str] = zipfile.ZipFile(io.BytesIO(code)).namelist()
+    except zipfile.BadZipFile:
+        return set()
+    found = filter(None, map(COMPILED.search, names))
+    return {(f"{match[1]}.{match[2]}", PROCESSOR.get(match[3], match[3])) for match in found}
+
+
+def interpreter(parts: set[tuple[str, str]], functions_python: str) -> str | None:
+    """The Python for code with these compiled parts; None for the default. Raises CannotRunError."""
+    if not parts:
+        return None
+    here = PROCESSOR.get(platform.machine(), platform.machine())
+    if others := sorted({processor for _, processor in parts} - {here}):
+        raise CannotRunError(
+            f"its code is built for {others[0]} and this machine is {here}: build it for this one "
+            f"(this project's template: sam build --parameter-overrides Architecture={here})"
+        )
+    versions = sorted({version for version, _ in parts})
+    if len(versions) > 1:
+        raise CannotRunError(f"its code is built for several Pythons at once: {', '.join(versions)}")
+    if versions[0] == version_of(functions_python):
+        return None
+    for folder in os.get_exec_path():
+        # Asked, not only looked for: a version manager's placeholder has the name and no Python behind it.
+        found = shutil.which(f"python{versions[0]}", path=folder)
+        if found and version_of(found) == versions[0]:
+            return found
+    raise CannotRunError(f"its code is built for Python {versions[0]}, and there is no python{versions[0]} on PATH")
+
+
+@functools.cache
+def version_of(python: str) -> str:
+    """ "3.13", say, asked of the interpreter itself; empty when it does not run."""
+    question = "import sys; print(*sys.version_info[:2], sep='.')"
+    return subprocess.run([python, "-c", question], capture_output=True, text=True, check=False).stdout.strip()
