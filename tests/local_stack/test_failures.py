@@ -156,4 +156,5 @@ def test_starts_beyond_a_quota_are_throttled(narrow):
         [start(f"more-{number}") for number in range(50)]
     assert throttled.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
     assert throttled.value.response["Reason"] == "CallerRateLimitExceeded"
+    assert throttled.value.response["retryAfterSeconds"] == "1"  # the header `Retry-After`, by its name in the model
     assert start("first")["StatusCode"] == 202  # joins: it is no start
