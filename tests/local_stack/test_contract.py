@@ -252,8 +252,15 @@ def test_an_error_that_leaves_the_handler_fails_the_execution_at_once(run, clien
     assert kinds(events(response["DurableExecutionArn"])).count("InvocationCompleted") == 1
 
 
-def test_a_step_result_of_hundreds_of_kilobytes_outlives_an_invocation(run):
-    assert run("large", bytes=700_000)[1] == 700_000
+def test_a_step_result_of_256_kilobytes_outlives_an_invocation(run):
+    assert run("large", bytes=262_142)[1] == 262_142  # and two quotation marks
+
+
+def test_a_larger_step_result_fails_the_execution(run):
+    """aws-durable-execution-sdk-python#342, and what AWS's SDK for Go keeps of the service's answers"""
+    response, error = run("large", bytes=262_143)
+    assert response["FunctionError"] == "Unhandled"
+    assert "STEP output payload size must be less than or equal to 262144 bytes" in error["errorMessage"]
 
 
 def test_a_result_of_a_megabyte_is_returned_whole(run):

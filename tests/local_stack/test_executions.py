@@ -132,7 +132,16 @@ def test_executions_are_listed_newest_first_by_name_status_and_time(start, end, 
     assert listed(DurableExecutionName="list-1") == ["list-1"]
     assert "list-1" not in listed(StartedBefore=began)
     assert listed(DurableExecutionName="list-1", Qualifier="1") == ["list-1"]
-    assert listed(DurableExecutionName="list-1", Qualifier="2") == []
+    assert listed(DurableExecutionName="list-1", Qualifier="prod") == ["list-1"]  # the alias of version 1
+    assert listed(DurableExecutionName="list-1", Qualifier="$LATEST") == []
+
+
+@pytest.mark.parametrize("missing", [{"FunctionName": "nobody"}, {"Qualifier": "2"}, {"Qualifier": "staging"}])
+def test_executions_of_a_function_or_version_that_is_not_there_are_not_found(aws_lambda, stack, missing):
+    """https://docs.aws.amazon.com/lambda/latest/api/API_ListDurableExecutionsByFunction.html"""
+    with pytest.raises(aws_lambda.exceptions.ResourceNotFoundException) as refused:
+        aws_lambda.list_durable_executions_by_function(**{"FunctionName": stack.outputs["DurableName"], **missing})
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
 
 
 @pytest.mark.parametrize("operation", ["get_durable_execution", "get_durable_execution_history"])

@@ -69,11 +69,18 @@ def test_an_error_of_the_handler_fails_the_execution_at_once(run, function, way)
     assert len(invocations) == 1
 
 
-def test_a_result_beyond_the_response_limit_comes_by_checkpoint(run):
-    """The durable SDK sends a result of more than 6 MB ahead of its answer."""
-    execution, _ = run("Trouble", result_bytes=7_000_000)
+def test_a_result_that_fills_its_response_comes_by_checkpoint(run):
+    """The durable SDK sends a result that with its envelope has more than 6 MB ahead of its answer."""
+    execution, _ = run("Trouble", result_bytes=6_291_440)
     assert execution["Status"] == "SUCCEEDED"
-    assert len(execution["Result"]) > 7_000_000
+    assert len(execution["Result"]) > 6_291_440
+
+
+def test_a_result_of_more_than_six_megabytes_fails_the_execution(run):
+    execution, invocations = run("Trouble", result_bytes=6_291_456)
+    assert execution["Status"] == "FAILED"
+    assert "less than or equal to 6291456" in execution["Error"]["ErrorMessage"]
+    assert len(invocations) == 1
 
 
 def test_a_stale_checkpoint_token_is_refused(aws_lambda, stack, run):
@@ -156,4 +163,5 @@ def test_starts_beyond_a_quota_are_throttled(narrow):
         [start(f"more-{number}") for number in range(50)]
     assert throttled.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
     assert throttled.value.response["Reason"] == "CallerRateLimitExceeded"
+    assert throttled.value.response["retryAfterSeconds"] == "1"  # the header `Retry-After`, by its name in the model
     assert start("first")["StatusCode"] == 202  # joins: it is no start

@@ -199,6 +199,10 @@ def test_each_execution_is_one_draw_of_the_aliass_weights(aws_lambda, durable, p
         config = {"AdditionalVersionWeights": weights}
         aws_lambda.update_alias(FunctionName=durable, Name="prod", RoutingConfig=config)
 
+    def listed():
+        executions = aws_lambda.list_durable_executions_by_function(FunctionName=durable, Qualifier="prod")
+        return {execution["FunctionArn"].rpartition(":")[2] for execution in executions["DurableExecutions"]}
+
     route({second: 1.0})
     assert {invoke(aws_lambda, durable, "prod")[0] for _ in range(5)} == {"2"}
     route({second: 0.5})
@@ -206,7 +210,9 @@ def test_each_execution_is_one_draw_of_the_aliass_weights(aws_lambda, durable, p
         executed = list(callers.map(lambda _: invoke(aws_lambda, durable, "prod"), range(24)))
     assert {version for version, _ in executed} == {"1", "2"}  # but for one run in eight millions
     assert all(version == result["version"] for version, result in executed)
+    assert listed() == {"1", "2"}
     route({})
+    assert listed() == {"1"}
     assert {invoke(aws_lambda, durable, "prod")[0] for _ in range(5)} == {"1"}
 
 

@@ -6,6 +6,9 @@ import json
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+# What a throttled caller is told to wait: quotas here are counted by the second.
+RETRY_AFTER_SECONDS = 1
+
 
 class LocalStackError(Exception):
     """The stack could not do what it was asked; its text is the one line a person gets to see."""
@@ -26,8 +29,11 @@ class ApiError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """The response's, `x-amzn-errortype` among them."""
-        return {"Content-Type": "application/json", "x-amzn-errortype": self.code}
+        """The response's: `x-amzn-errortype`, and `Retry-After` where Lambda's model has it."""
+        headers = {"Content-Type": "application/json", "x-amzn-errortype": self.code}
+        if self.status == HTTPStatus.TOO_MANY_REQUESTS:
+            headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        return headers
 
     @property
     def body(self) -> bytes:

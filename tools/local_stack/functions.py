@@ -102,6 +102,21 @@ class Functions:
         version = drawn(await self._alias(reference), random.random)
         return await self._at(replace(reference, qualifier=version)) if version else function
 
+    async def versions(self, reference: FunctionReference) -> frozenset[str] | None:
+        """The versions that its qualifier stands for now: an alias with weights has two. None without a qualifier.
+
+        Raises ApiError (404) when there is no such function, version or alias.
+        """
+        function = await self._at(reference)
+        if reference.qualifier is None:
+            return None
+        if reference.qualifier == function.version:
+            return frozenset({function.version})
+        alias = await self._alias(reference)
+        second = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+        # MiniStack may have drawn the version it answered with.
+        return frozenset({alias.get("FunctionVersion", function.version), *second})
+
     async def _alias(self, reference: FunctionReference) -> dict[str, Any]:
         url = f"{self._base}/{quote(reference.name)}/aliases/{quote(reference.qualifier or '')}"
         async with self._session.get(url, headers=self._headers) as response:

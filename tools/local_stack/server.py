@@ -94,6 +94,9 @@ async def _listening(settings: Settings, ministack: MiniStack, listener: socket.
         def describe(reference: FunctionReference) -> FunctionVersion:
             return asyncio.run_coroutine_threadsafe(functions.describe(reference), loop).result()
 
+        def versions(reference: FunctionReference) -> frozenset[str] | None:
+            return asyncio.run_coroutine_threadsafe(functions.versions(reference), loop).result()
+
         durable = DurableRunner(
             store,
             invoker,
@@ -108,7 +111,7 @@ async def _listening(settings: Settings, ministack: MiniStack, listener: socket.
             ministack.port,
             functions,
             DurableInvoke(durable, Executions(durable, store, StartQuota(settings.starts_per_second)), threads),
-            DurableApi(durable, store),
+            DurableApi(durable, store, versions),
             threads,
             identity=_identity(settings),
         )

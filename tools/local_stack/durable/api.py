@@ -45,13 +45,18 @@ LARGEST_PAGE = 1000
 DEFAULT_PAGE = 100
 
 Query = dict[str, list[str]]
+Versions = frozenset[str] | None
 
 
 class DurableApi:
-    """Calls block (a checkpoint waits for its execution's lane), so they belong on a thread."""
+    """Calls block (a checkpoint waits for its execution's lane), so they belong on a thread.
 
-    def __init__(self, runner: DurableRunner, store: Store) -> None:
+    `versions`: those that a function's qualifier stands for now, None for all; raises ApiError (404).
+    """
+
+    def __init__(self, runner: DurableRunner, store: Store, versions: Callable[[FunctionReference], Versions]) -> None:
         self._store = store
+        self._versions = versions
         self._runner = runner
         self._router = routes.Router()
         self._handlers: dict[type[routes.Route], handlers.EndpointHandler] = {
@@ -181,11 +186,14 @@ class DurableApi:
     def _list(self, function: str, query: Query) -> dict[str, Any]:
         """ListDurableExecutionsByFunction.
 
-        The runner's own knows one status, no dates as boto3 writes them and no qualifier, and sorts the other
-        way round: Lambda's default is newest first.
+        The runner's own knows one status, no dates as boto3 writes them, no qualifier and no function that is not
+        there, and sorts the other way round: Lambda's default is newest first.
+
+        No execution names an alias: one in `Qualifier` means the versions it has now. That is our reading of "the
+        function version to filter executions by", whose pattern lets an alias pass.
         """
         reference = FunctionReference.parse(function, _one(query, "Qualifier"))
-        wanted = _filter(reference, query)
+        wanted = _filter(reference.name, self._versions(reference), query)
         oldest_first = _one(query, "ReverseOrder") == "true"
         executions = sorted(filter(wanted, self._store.records()), key=_position, reverse=not oldest_first)
         if marker := _one(query, "Marker"):
@@ -262,7 +270,7 @@ def _page_size(query: Query) -> int:
     return int(text) or DEFAULT_PAGE
 
 
-def _filter(reference: FunctionReference, query: Query) -> Callable[[ExecutionRecord], bool]:
+def _filter(function: str, versions: Versions, query: Query) -> Callable[[ExecutionRecord], bool]:
     name = _one(query, "DurableExecutionName")
     statuses = query.get("Statuses", [])
     for status in statuses:
@@ -275,8 +283,8 @@ def _filter(reference: FunctionReference, query: Query) -> Callable[[ExecutionRe
     def wanted(execution: ExecutionRecord) -> bool:
         started = execution.started
         return (
-            execution.start_input.function_name == reference.name
-            and (reference.qualifier is None or execution.executed_version() == reference.qualifier)
+            execution.start_input.function_name == function
+            and (versions is None or execution.executed_version() in versions)
             and (name is None or execution.start_input.execution_name == name)
             and (not statuses or execution.status in statuses)
             and (after is None or started > after)

@@ -28,6 +28,7 @@ from aws_durable_execution_sdk_python_testing.threads import DaemonThreadPool
 from aws_durable_execution_sdk_python_testing.worker.checkpoint_tasks import CallableTask
 from aws_durable_execution_sdk_python_testing.worker.status import InvocationState
 
+from tools.local_stack.durable import limits
 from tools.local_stack.durable.clock import ScaledClock, ScaledScheduler
 from tools.local_stack.durable.lanes import SharedThreadRegistry
 from tools.local_stack.durable.record import ExecutionRecord
@@ -312,6 +313,9 @@ class DurableRunner(Executor):
         updates: list[OperationUpdate] | None = None,
         client_token: str | None = None,
     ) -> CheckpointDurableExecutionResponse:
+        execution = self.get_execution(execution_arn)
+        if self._is_current_token(execution, checkpoint_token):
+            limits.check(self._store.load(execution_arn), updates or [])
         response = super()._checkpoint_execution(execution_arn, checkpoint_token, updates, client_token)
         if response.checkpoint_token is None:
             record = self._store.load(execution_arn)
