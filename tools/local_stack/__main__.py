@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import socket
 import sys
@@ -40,6 +41,10 @@ def main(arguments: list[str]) -> int:
     except LocalStackError as error:
         print(f"local stack: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # `make up | head`: the stack is up, and who read has read enough. Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("local stack: interrupted", file=sys.stderr)
         return 130
