@@ -165,3 +165,27 @@ def test_starts_beyond_a_quota_are_throttled(narrow):
     assert throttled.value.response["Reason"] == "CallerRateLimitExceeded"
     assert throttled.value.response["retryAfterSeconds"] == "1"  # the header `Retry-After`, by its name in the model
     assert start("first")["StatusCode"] == 202  # joins: it is no start
+
+
+def invoke_plain(stack, event):
+    response = stack.client("lambda").invoke(FunctionName=stack.outputs["Plain"], Payload=json.dumps(event).encode())
+    return response.get("FunctionError"), json.loads(response["Payload"].read())
+
+
+def test_what_a_plain_handler_raises_is_told_by_its_class_with_its_stack_and_the_process_stays_warm(stack):
+    """https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html"""
+    _, before = invoke_plain(stack, {})
+    error, report = invoke_plain(stack, {"fail": True})
+    assert error == "Unhandled"
+    assert (report["errorType"], report["errorMessage"]) == ("ValueError", "as it was told")
+    assert "plain.py" in report["stackTrace"][-1]
+    assert report["requestId"]
+    _, after = invoke_plain(stack, {})
+    assert after["process"] == before["process"]
+
+
+def test_a_result_that_is_no_json_is_an_error_of_the_runtime(stack):
+    error, report = invoke_plain(stack, {"unserialisable": True})
+    assert error == "Unhandled"
+    assert report["errorType"] == "Runtime.MarshalError"
+    assert "set is not JSON serializable" in report["errorMessage"]

@@ -60,6 +60,7 @@ def main() -> None:
     import dropped_properties  # noqa: PLC0415
     import durable_targets  # noqa: PLC0415
     import event_sources  # noqa: PLC0415
+    import handler_errors  # noqa: PLC0415
     import interpreters  # noqa: PLC0415
     import lambda_resources  # noqa: PLC0415
     import sqs_rules  # noqa: PLC0415
@@ -73,6 +74,7 @@ def main() -> None:
     aliases.install()
     durable_targets.install()
     event_sources.install()
+    handler_errors.install()
     sqs_rules.install()
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
