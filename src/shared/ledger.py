@@ -223,6 +223,7 @@ class Ledger:
             return None
         if found.execution_arn != me.arn:
             raise _refusal(found)
+        # In the history, but the order has failed or been cancelled since: the write no longer holds.
         undone = found.state in RETRYABLE | {State.CANCELLED} and found.state is not targets[-1]
         if targets[-1] in found.reached and not undone:
             return found

@@ -58,6 +58,7 @@ def _money(value: object) -> Decimal:
     ):
         raise PydanticCustomError("money", "should be a decimal such as 12.50, given as a string or a number")
     number = Decimal(value)
+    # A JSON number's -0.0 is a spelling of nothing; in a string the sign was written on purpose.
     if number.is_signed() and (number != 0 or isinstance(value, str)):
         raise PydanticCustomError("money", "should not be negative")
     if not number.is_finite() or (number != 0 and number.adjusted() >= _MAX_INTEGER_DIGITS):
@@ -94,7 +95,7 @@ def _rfc_3339(value: datetime) -> str:
 def _few(value: object) -> object:
     """Refuse a list of items that no order can have, before each of them is looked at and each mistake kept."""
     if isinstance(value, list) and len(value) > _MAX_ITEMS:
-        raise PydanticCustomError("items", "should be at most {count} items", {"count": _MAX_ITEMS})
+        raise PydanticCustomError("items", "should have at most {count} items", {"count": _MAX_ITEMS})
     return value
 
 

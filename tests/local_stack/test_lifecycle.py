@@ -207,6 +207,8 @@ def test_up_says_whether_it_keeps_its_state_and_how_fast_its_clock_runs(run, hom
 def test_a_setting_that_cannot_be_read_is_named():
     with pytest.raises(LocalStackError, match="LOCAL_STACK_PORT='http'"):
         from_environment({"LOCAL_STACK_PORT": "http"})
+    with pytest.raises(LocalStackError, match="'WaitSeconds' is not of the form Name=value"):
+        from_environment({"LOCAL_STACK_PARAMETERS": "LogLevel=DEBUG WaitSeconds"})
     with pytest.raises(LocalStackError, match="LOCAL_STACK_KEEP='yes'"):
         from_environment({"LOCAL_STACK_KEEP": "yes"})
     with pytest.raises(LocalStackError, match="LOCAL_STACK_TIME_SCALE='skip'"):

@@ -14,8 +14,9 @@ settings.register_profile(
     max_examples=200,
     deadline=None,
     derandomize="CI" in os.environ,
-    # moto starts once for all examples of a test, and each example uses names of its own.
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    # moto starts once for all examples of a test, and each example uses names of its own; and how long examples take
+    # to make says something of a busy machine alone.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("unit")
 

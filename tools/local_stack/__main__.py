@@ -95,7 +95,7 @@ def _print(stack: LocalStack, customers: int) -> None:
     for notice in stack.notices:
         print(notice, file=sys.stderr)
     print("\n# use it from this shell")
-    print(f"source {shlex.quote(str(_shown(chosen.environment_file)))}")
+    print(f". {shlex.quote(str(_shown(chosen.environment_file)))}")
     for purpose, line in pipeline.commands(stack):
         print(f"# {purpose}\n{line}")
     print(f"\nLogs: {_shown(chosen.directory)}/*.log")

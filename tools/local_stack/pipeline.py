@@ -47,15 +47,15 @@ def commands(stack: LocalStack) -> list[tuple[str, str]]:
     orchestrator = stack.outputs.get("DurableOrderProcessorArn")
     lines: list[tuple[str, str]] = []
     if queue:
-        send = f"aws sqs send-message --queue-url {queue} --message-body {_order('ORDER-123')}"
+        send = f"aws sqs send-message --queue-url {queue} --message-body {_order('HELLO-1')}"
         lines.append(("send an order", send))
     if ledger:
-        key = shlex.quote(json.dumps({"orderId": {"S": "ORDER-123"}}))
+        key = shlex.quote(json.dumps({"orderId": {"S": "HELLO-1"}}))
         lines.append(("see what became of it", f"aws dynamodb get-item --table-name {ledger} --key {key}"))
     if orchestrator:
         # Versions 1 and 2 read a payload on the command line differently, a binary file alike.
-        invoke = f"aws lambda invoke --function-name {orchestrator} --payload fileb:///dev/stdin /dev/stdout"
-        lines.append(("run one and wait for it", f"echo {_order('ORDER-124')} | {invoke}"))
+        invoke = f"aws lambda invoke --function-name {orchestrator} --payload fileb:///dev/stdin response.json"
+        lines.append(("run one and wait for it", f"echo {_order('HELLO-2')} | {invoke} && cat response.json"))
     return lines
 
 

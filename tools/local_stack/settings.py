@@ -21,6 +21,7 @@ ACCOUNT = "000000000000"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 PORT_VARIABLE = "LOCAL_STACK_PORT"
+PARAMETERS_VARIABLE = "LOCAL_STACK_PARAMETERS"
 DEFAULT_PORT = 4566
 DEFAULT_CONCURRENCY = 6
 HIGHEST_PORT = 65_535
@@ -92,12 +93,25 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         template=Path(environment.get("LOCAL_STACK_TEMPLATE") or Settings.template).resolve(),
         home=Path(environment.get("LOCAL_STACK_HOME") or Settings.home).resolve(),
         concurrency=_integer(environment, "LOCAL_STACK_CONCURRENCY", DEFAULT_CONCURRENCY, highest=1000),
+        parameters=_parameters(environment),
         keep=_truth(environment, KEEP_VARIABLE),
         time_scale=_integer(environment, "LOCAL_STACK_TIME_SCALE", 1, highest=HIGHEST_TIME_SCALE),
         starts_per_second=(
             _integer(environment, STARTS_VARIABLE, 0, highest=1_000_000) if environment.get(STARTS_VARIABLE) else None
         ),
     )
+
+
+def _parameters(environment: Mapping[str, str]) -> dict[str, str]:
+    text = environment.get(PARAMETERS_VARIABLE) or ""
+    parameters: dict[str, str] = {}
+    for setting in text.split():
+        name, equals, value = setting.partition("=")
+        if not (name and equals):
+            message = f"{PARAMETERS_VARIABLE}: {setting!r} is not of the form Name=value"
+            raise LocalStackError(message)
+        parameters[name] = value
+    return parameters
 
 
 def _truth(environment: Mapping[str, str], variable: str) -> bool:
