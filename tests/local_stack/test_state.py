@@ -89,7 +89,7 @@ def test_everything_goes_on_where_it_was(kept, eventually, tmp_path):
         assert history(stack, waiting).count("StepStarted") == 1  # what was done is not done again
         assert end(stack, parent, eventually)["Status"] == "SUCCEEDED"
         assert end(stack, busy, eventually)["Status"] == "SUCCEEDED"
-        # Two seconds after its start, not after the stack's.
+        # Five seconds after its start, not after the stack's.
         assert end(stack, brief, eventually)["Status"] == "TIMED_OUT"
         assert get(stack, ended)["Result"] == result["Result"]
         assert start(stack, "Durable", name="ended") == ended
