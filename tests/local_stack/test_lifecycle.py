@@ -77,7 +77,7 @@ def test_up_and_down_are_safe_to_repeat(run, running, port, home):
         up = run("up")
         assert up.returncode == 0, up.stderr
         assert f"http://127.0.0.1:{port}" in up.stdout
-        assert f"source '{home}/env'" in up.stdout
+        assert f". '{home}/env'" in up.stdout
         assert answers(port)
     for command in ("aws sqs list-queues --query 'length(QueueUrls)'", "aws sts get-caller-identity"):
         sourced = subprocess.run(
