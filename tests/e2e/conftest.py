@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from shared.ledger import Ledger
 from shared.states import TERMINAL
 from tools.demo import Demo
 from tools.local_stack import local_stack
@@ -28,7 +27,6 @@ class DeployedPipeline(Demo):
         self.functions = stack.client("lambda")
         self.dynamodb = stack.client("dynamodb")
         self.logs = stack.client("logs")
-        self.ledger = Ledger(self.dynamodb, stack.outputs["LedgerTableName"])
 
     def until(self, look, what):
         """What `look` finds, as soon as it finds anything. The only clock is the patience that ends a hopeless wait."""

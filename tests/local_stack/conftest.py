@@ -36,3 +36,17 @@ def eventually() -> Callable[[Callable[[], T]], T]:
         return answer
 
     return wait
+
+
+@pytest.fixture
+def end(aws_lambda: Any, eventually: Callable[..., Any]) -> Callable[[str], Any]:
+    """Waits until an execution has ended; what GetDurableExecution says of it then."""
+
+    def ended(arn: str) -> Any:
+        def look() -> Any:
+            execution = aws_lambda.get_durable_execution(DurableExecutionArn=arn)
+            return execution if execution["Status"] != "RUNNING" else None
+
+        return eventually(look)
+
+    return ended

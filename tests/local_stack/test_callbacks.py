@@ -33,18 +33,6 @@ def start(aws_lambda, stack, eventually):
 
 
 @pytest.fixture
-def end(aws_lambda, eventually):
-    def ended(arn):
-        def look():
-            execution = aws_lambda.get_durable_execution(DurableExecutionArn=arn)
-            return execution if execution["Status"] != "RUNNING" else None
-
-        return eventually(look)
-
-    return ended
-
-
-@pytest.fixture
 def event_types(aws_lambda):
     def types(arn):
         events = aws_lambda.get_durable_execution_history(DurableExecutionArn=arn)["Events"]

@@ -24,20 +24,6 @@ def start(aws_lambda, stack):
     return started
 
 
-@pytest.fixture
-def end(aws_lambda, eventually):
-    """Waits until an execution has ended; what GetDurableExecution says of it then."""
-
-    def ended(arn):
-        def look():
-            execution = aws_lambda.get_durable_execution(DurableExecutionArn=arn)
-            return execution if execution["Status"] != "RUNNING" else None
-
-        return eventually(look)
-
-    return ended
-
-
 def test_an_execution_tells_everything_about_itself(start, end, stack):
     execution = end(start("Durable", wait=1, name="told"))
     assert execution["DurableExecutionName"] == "told"
