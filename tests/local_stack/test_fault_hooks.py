@@ -519,3 +519,20 @@ def test_a_status_change_that_is_held_comes_when_it_is_let_go(faults, start, end
     assert reported(name, 1) == ["SUCCEEDED"]
     faults.release(rule)
     assert reported(name, 2) == ["SUCCEEDED", "RUNNING"]
+
+
+def test_a_rule_that_was_let_go_is_over(faults, item):
+    rule = faults.add(item.rule(Fail(500, "InternalServerError"), times=None))
+    with pytest.raises(ClientError):
+        item.count()
+    faults.release(rule)
+    assert item.count() == 1
+    assert len(faults.injected(rule)) == 1
+
+
+def test_injections_are_read_on_from_the_last_one_seen(faults, item):
+    faults.add(item.rule(Cut(), times=None, label="seen"))
+    seen = len(faults.injected())
+    with pytest.raises(ConnectionClosedError):
+        item.count()
+    assert [injection.label for injection in faults.injected(after=seen)] == ["seen"]

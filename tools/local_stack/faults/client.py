@@ -41,16 +41,16 @@ class Faults:
         return ids
 
     def release(self, rule: int) -> None:
-        """Lets go what the rule holds, and what it would hold later."""
+        """Ends the rule; what it holds is let go."""
         self._ask("POST", f"rules/{rule}/release")
 
     def clear(self) -> None:
         """Ends all rules and lets go what they hold. What was injected and seen stays known."""
         self._ask("DELETE", "rules")
 
-    def injected(self, rule: int | None = None) -> list[Injection]:
-        """What was in fact done, by this rule or by all, in order."""
-        injections = INJECTIONS.validate_json(self._ask("GET", "injections"))
+    def injected(self, rule: int | None = None, after: int = 0) -> list[Injection]:
+        """What was in fact done, by this rule or by all, in order; without the first `after` of all."""
+        injections = INJECTIONS.validate_json(self._ask("GET", f"injections?after={after}"))
         return [injection for injection in injections if rule in (None, injection.rule)]
 
     def requests(self, text: str = "") -> list[Request]:

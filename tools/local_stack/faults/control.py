@@ -41,7 +41,7 @@ class Control:
             case "POST", ["rules", number, "release"]:
                 self._register.release(int(number))
             case "GET", ["injections"]:
-                answer = INJECTIONS.dump_python(self._register.injections(), mode="json")
+                answer = INJECTIONS.dump_python(self._register.injections(int(query.get("after", "0"))), mode="json")
             case "GET", ["requests"]:
                 answer = REQUESTS.dump_python(self._register.requests(query.get("text", "")), mode="json")
             case "POST", ["deliveries"]:

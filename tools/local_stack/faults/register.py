@@ -24,14 +24,14 @@ class Active:
 
     def takes(self, request: Request) -> bool:
         """Whether the rule is due now; counts the request if the rule is about it."""
-        if not self.rule.matches(request):
+        if self.released.done() or not self.rule.matches(request):
             return False
         self.matched += 1
         done = self.matched - self.rule.skip
         return done > 0 and (self.rule.times is None or done <= self.rule.times)
 
     def release(self) -> None:
-        """Lets go what is held; what comes later passes."""
+        """Ends the rule, and what it holds."""
         if not self.released.done():
             self.released.set_result(None)
 
@@ -56,7 +56,7 @@ class Register:
             return list(range(first, self._added + 1))
 
     def release(self, number: int) -> None:
-        """Lets go what a rule holds; KeyError when there is no such rule."""
+        """Ends a rule, and lets go what it holds; KeyError when there is no such rule."""
         with self._lock:
             self._active[number].release()
 
@@ -83,10 +83,10 @@ class Register:
         with self._lock:
             self._injections.append(Injection(active.number, active.rule.label, shown))
 
-    def injections(self) -> list[Injection]:
-        """In order."""
+    def injections(self, after: int = 0) -> list[Injection]:
+        """In order, without the first `after`."""
         with self._lock:
-            return list(self._injections)
+            return self._injections[after:]
 
     def requests(self, text: str = "") -> list[Request]:
         """Those whose text holds `text`, in the order in which they came; of very many only the latest."""
