@@ -8,6 +8,7 @@ kills the worker that makes the second write for ORDER-1, after the write was ap
 """
 
 from tools.local_stack.faults.actions import (
+    Action,
     Answer,
     Cut,
     Delay,
@@ -25,6 +26,7 @@ from tools.local_stack.faults.client import Faults
 from tools.local_stack.faults.rules import Injection, Request, Rule
 
 __all__ = [
+    "Action",
     "Answer",
     "Cut",
     "Delay",
