@@ -126,6 +126,13 @@ def _order_id(arn: str) -> str | None:
     return name.order_id if name else None
 
 
+def blamed(trials: Iterable[Trial], found: Sequence[str]) -> Counter[str]:
+    """How many violations name an order that a fault befell, by fault."""
+    return Counter(
+        fault for trial in trials for sentence in found if trial.order_id in sentence for fault in trial.faults
+    )
+
+
 def report(seed: int, orders: int, trials: Iterable[Trial], seen: Seen, found: Sequence[str]) -> str:
     """For each order that a violation names: what was drawn, what happened, its item, its executions."""
     if not found:

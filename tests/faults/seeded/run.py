@@ -6,14 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Final
 
 from shared.states import RETRYABLE, TERMINAL
 from tests.faults.observed import observe
-from tests.faults.seeded.findings import Seen, report, verdict
+from tests.faults.seeded.findings import Seen, blamed, report, verdict
 from tests.faults.seeded.schedule import Schedule, schedule
 from tests.faults.seeded.sources import ONE_MORE_FIELD, Clocks, Copy, Edit
 from tests.faults.seeded.trial import COMPLETED, Trial
@@ -24,8 +24,8 @@ from tools.local_stack.faults import Cut, Fail, Rule
 TIME_SCALE: Final = 40
 """The clock of the executions. A wait of 40 s takes a second, and the ledger's policy (3 to 6 minutes) 5 to 10 s."""
 
-EXECUTION_TIMEOUT_SECONDS: Final = 600
-"""15 s here, for what only waits; what a handler works counts in real time."""
+EXECUTION_TIMEOUT_SECONDS: Final = 900
+"""22 s here, for what only waits; what a handler works counts in real time."""
 
 LONG_WAIT_SECONDS: Final = 480
 """12 s here: a deployment fits into it."""
@@ -53,15 +53,16 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a seed came to. `violations` are sentences, `details` is what to read when there are any."""
+    """What a seed came to. `violations` are sentences, `blamed` the faults that befell their orders, `details` is what to read when there are any."""
 
     seed: int
     orders: int
     injected: Counter[str]
     violations: list[str]
+    blamed: Counter[str]
     details: str
+    states: Counter[str]
     seconds: float
-    states: Counter[str] = field(default_factory=Counter)
 
 
 def run(seed: int, orders: int, edits: Sequence[Edit] = (), say: Say = lambda _: None) -> Outcome:
@@ -95,9 +96,10 @@ def run(seed: int, orders: int, edits: Sequence[Edit] = (), say: Say = lambda _:
         orders,
         injected,
         violations,
+        blamed(plan.trials, violations),
         report(seed, orders, plan.trials, seen, violations),
-        time.monotonic() - began,
         Counter(str(entry.state) for entry in seen.observed.entries.values()),
+        time.monotonic() - began,
     )
 
 
@@ -117,7 +119,7 @@ class _Run:
         """Until nothing moves any more; what went wrong with the scripts."""
         self._visibility("StatusChangesQueueUrl", EVENTS_VISIBILITY_SECONDS)
         self._visibility("OrdersQueueUrl", BATCHES_VISIBILITY_SECONDS)
-        with _every(SWEEP_EVERY_SECONDS, self._sweep if self._sweeps_from_the_start else lambda: None):
+        with every(SWEEP_EVERY_SECONDS, self._sweep if self._sweeps_from_the_start else lambda: None):
             self._say("orders begin to wait")
             self._begin(self._plan.before_deployment)
             self._until_waiting()
@@ -131,7 +133,7 @@ class _Run:
             self._visibility("OrdersQueueUrl", ORDERS_VISIBILITY_SECONDS)
             self._say(f"{len(self._plan.rest)} orders under fire")
             self._begin(self._plan.rest)
-            with _every(3, self._weather(Random(self._plan.seed))):
+            with every(3, self._weather(Random(self._plan.seed))):
                 self._join()
             self._world.faults.clear()
             self._world.clocks.set(ORCHESTRATOR, 0)
@@ -140,7 +142,7 @@ class _Run:
         if not self._sweeps_from_the_start:
             self._check_events()
         self._say("sweeping")
-        with _every(SWEEP_EVERY_SECONDS, self._sweep):
+        with every(SWEEP_EVERY_SECONDS, self._sweep):
             self._until_quiet(set())
         return self._problems
 
@@ -239,7 +241,7 @@ class _Run:
 
 
 @contextmanager
-def _every(seconds: float, what: Callable[[], None]):
+def every(seconds: float, what: Callable[[], None]):
     """Does it again and again beside the block, on a thread of its own."""
     over = threading.Event()
 

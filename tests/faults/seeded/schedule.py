@@ -82,7 +82,9 @@ def _fates(random: Random, orders: int) -> list[Fate]:
     """Every fault's, one at least; all of them where there are orders enough to leave some for the strikes."""
     room = orders - NEIGHBOURS * len(IN_A_BATCH) - len(DELIVERY) - len(EXECUTION) - 1
     first = [random.choice(fates) for fates in FATES.values()]
-    more = [fate for fates in FATES.values() for fate in fates if fate not in first and fate.fault not in IN_A_BATCH]
+    more = [fate for fates in FATES.values() for fate in fates if fate not in first]
+    # Whose state of the order is left to chance, and which have one fate only.
+    more += [fate for fault in BEFORE_THE_DEPLOYMENT for fate in FATES[fault]]
     random.shuffle(more)
     return first + more[: max(room - len(first), 0)]
 

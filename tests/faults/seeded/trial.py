@@ -73,6 +73,12 @@ class Trial:
         }
 
     @property
+    def faults(self) -> set[str]:
+        """The numbers of those that were drawn for it."""
+        drawn = {self.fate.fault, *(rule.label for rule in self.rules)} - {""}
+        return drawn | {"F1"} if self.copies > 1 or self.copies_later is not None else drawn
+
+    @property
     def body(self) -> str:
         """Its message."""
         return json.dumps(self.order)
