@@ -320,9 +320,7 @@ def timed_out_in_a_step(world: World, trial: Trial) -> None:
 def killed_at_every_start(world: World, trial: Trial) -> None:
     """its enrich step kills its process each time"""
     trial.error = "TooManyStarts"
-    [kills] = world.arm(
-        trial, Rule(Kill(), *ENRICHER_CALL, ORCHESTRATOR, trial.order_id, times=None, label="F14")
-    )
+    [kills] = world.arm(trial, Rule(Kill(), *ENRICHER_CALL, ORCHESTRATOR, trial.order_id, times=None, label="F14"))
     world.send(trial)
     world.caught(kills, 10)
     if not trial.event_lost:
@@ -461,9 +459,7 @@ def retried_beside_a_direct_invoke(world: World, trial: Trial) -> None:
 def retried_beside_a_zombie(world: World, trial: Trial) -> None:
     """stopped while its process stands still; the process goes on when the retry has begun"""
     still = 10
-    [stall] = world.arm(
-        trial, Rule(Stall(still), *WRITE, ORCHESTRATOR, (trial.order_id, writes(State.ENRICHED)))
-    )
+    [stall] = world.arm(trial, Rule(Stall(still), *WRITE, ORCHESTRATOR, (trial.order_id, writes(State.ENRICHED))))
     world.send(trial)
     [stalled] = world.caught(stall)
     goes_on = time.monotonic() + still

@@ -52,8 +52,9 @@ def verdict(seen: Seen, happened: Counter[str]) -> tuple[list[str], Counter[str]
     ]
     rules = {(injection.rule, injection.label) for injection in seen.injections if injection.label}
     injected = Counter(label for _, label in rules) + happened
-    injected["F4"] += len({m.attributes["sourceMessageId"] for m in seen.observed.rejected
-                           if m.attributes["reasonCode"] in POISON})
+    injected["F4"] += len(
+        {m.attributes["sourceMessageId"] for m in seen.observed.rejected if m.attributes["reasonCode"] in POISON}
+    )
     injected["F20"] += sum(map(_jumped, seen.observed.entries.values()))
     return found, injected
 
@@ -138,14 +139,43 @@ def report(seed: int, orders: int, trials: Iterable[Trial], seen: Seen, found: S
     if not found:
         return ""
     named = [trial for trial in trials if any(trial.order_id in sentence for sentence in found)]
-    parts = [f"seed {seed}, {orders} orders; again with: make faults SEED={seed} ORDERS={orders}", *found]
+    lines = [f"seed {seed}, {orders} orders; again with: make faults SEED={seed} ORDERS={orders}", *found]
     for trial in named:
         entry = seen.observed.entries.get(trial.order_id)
-        parts += ["", trial.plan(), *(f"  {note}" for note in trial.notes), "  the ledger:"]
-        parts += [f"    {entry}"] if entry else ["    nothing"]
-        parts += ["  its executions:"]
-        parts += [f"    {record}" for record in seen.observed.records if trial.order_id in record.input]
-        parts += ["  injected:"]
-        parts += [f"    {injection.label} {injection.request.operation} {injection.request.function}"
-                  for injection in seen.injections if trial.order_id in injection.request.text]
-    return "\n".join(parts)
+        lines += [
+            "",
+            trial.plan(),
+            "  what happened, from the start of the seed:",
+            *(f"    {note}" for note in trial.notes),
+        ]
+        lines += ["  in the ledger:", *(f"    {line}" for line in (_item(entry) if entry else ["nothing"]))]
+        lines += ["  its executions:"]
+        lines += [
+            f"    {record.status} {record.error_type or ''} {record.arn}"
+            for record in seen.observed.records
+            if trial.order_id in record.input
+        ]
+        lines += ["  injected:"]
+        lines += [
+            f"    {injection.label} {seen.rules[injection.rule].action} at {injection.request.operation}"
+            for injection in seen.injections
+            if trial.order_id in injection.request.text
+        ]
+    return "\n".join(lines)
+
+
+def _item(entry: LedgerEntry) -> list[str]:
+    head = f"{entry.state}, attempt {entry.attempt}, version {entry.version}, enrich began {entry.starts} times"
+    notes = [
+        f"{name}: {value}"
+        for name, value in (
+            ("error", entry.error),
+            ("executionStatus", entry.execution_status),
+            ("conflicts", entry.conflicts),
+        )
+        if value
+    ]
+    history = [
+        f"{step.at}  {step.attempt}  {step.state}  {step.execution_arn or step.detail or ''}" for step in entry.history
+    ]
+    return [head, *notes, *history]

@@ -73,9 +73,7 @@ MUTANTS: Final = (
             ),
         ),
     ),
-    Mutant(
-        "the recorded enrichment", (Edit(LEDGER, "if State.ENRICHED in found.reached:", "if found.version < 0:"),)
-    ),
+    Mutant("the recorded enrichment", (Edit(LEDGER, "if State.ENRICHED in found.reached:", "if found.version < 0:"),)),
     Mutant("the cap on starts", (Edit(LEDGER, "if found.starts >= MAX_STARTS:", "if found.starts < 0:"),)),
 )
 

@@ -4,7 +4,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +53,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a seed came to. `violations` are sentences, `blamed` the faults that befell their orders, `details` is what to read when there are any."""
+    """What a seed came to. `violations` are sentences, `blamed` counts the faults that befell their orders.
+
+    `details` is what to read when there are violations. `states`: how many orders ended in which.
+    """
 
     seed: int
     orders: int
@@ -74,21 +77,26 @@ def run(seed: int, orders: int, edits: Sequence[Edit] = (), say: Say = lambda _:
         copy.edit([*edits, *clocks.edits])
         clocks.set("OrderSweep", SWEEPS_CLOCK_AHEAD_SECONDS)
         say("a stack starts")
-        with local_stack(
-            template=copy.template,
-            parameters={
-                "WaitSeconds": str(LONG_WAIT_SECONDS),
-                "ExecutionTimeoutSeconds": str(EXECUTION_TIMEOUT_SECONDS),
-                "IngestConcurrency": "4",
-            },
-            concurrency=CONCURRENCY,
-            time_scale=TIME_SCALE,
-            faults=True,
-        ) as stack, World(stack, clocks) as world:
+        with (
+            local_stack(
+                template=copy.template,
+                parameters={
+                    "WaitSeconds": str(LONG_WAIT_SECONDS),
+                    "ExecutionTimeoutSeconds": str(EXECUTION_TIMEOUT_SECONDS),
+                    "IngestConcurrency": "4",
+                },
+                concurrency=CONCURRENCY,
+                time_scale=TIME_SCALE,
+                faults=True,
+            ) as stack,
+            World(stack, clocks) as world,
+        ):
             problems = _Run(world, plan, copy, say).run()
             say("reading what is left")
             world.look()
-            seen = Seen(plan.trials, observe(stack), world.sent, world.injections(), world.rules, stack.faults.requests())
+            seen = Seen(
+                plan.trials, observe(stack), world.sent, world.injections(), world.rules, stack.faults.requests()
+            )
     violations, injected = verdict(seen, world.happened)
     violations = [*problems, *violations]
     return Outcome(
@@ -207,9 +215,7 @@ class _Run:
             self._world.clocks.set(ORCHESTRATOR, jump)
             if turns % 4 == 2:
                 action = random.choice([Cut(), Fail(400, "ProvisionedThroughputExceededException")])
-                [rule] = self._world.add(
-                    Rule(action, "dynamodb", "UpdateItem", ORCHESTRATOR, times=None, label="F12")
-                )
+                [rule] = self._world.add(Rule(action, "dynamodb", "UpdateItem", ORCHESTRATOR, times=None, label="F12"))
                 time.sleep(OUTAGE_SECONDS)
                 self._world.release(rule)
 
@@ -241,7 +247,7 @@ class _Run:
 
 
 @contextmanager
-def every(seconds: float, what: Callable[[], None]):
+def every(seconds: float, what: Callable[[], None]) -> Iterator[None]:
     """Does it again and again beside the block, on a thread of its own."""
     over = threading.Event()
 

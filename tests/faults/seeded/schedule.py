@@ -1,6 +1,6 @@
 """What befalls which order, drawn from the seed alone: the same seed and number of orders is the same schedule."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from random import Random
@@ -9,6 +9,7 @@ from typing import Final
 from tests.faults.seeded.fates import FATES, PLAIN
 from tests.faults.seeded.strikes import DELIVERY, EXECUTION, Strike, event_lost, event_mistaken
 from tests.faults.seeded.trial import Fate, Trial
+from tools.local_stack.faults import Rule
 
 FEWEST_ORDERS: Final = 30
 """One for each fault that is done to an order of its own, the neighbours in its batch, and one for each other."""
@@ -91,7 +92,7 @@ def _fates(random: Random, orders: int) -> list[Fate]:
 
 def _strike(random: Random, plain: list[Trial]) -> None:
     """Each kind of strike in turn, and up to two more; some orders are left alone."""
-    kinds: Iterator[str] = cycle(["F1", *DELIVERY, *EXECUTION])
+    kinds = cycle(["F1", *DELIVERY, *EXECUTION])
     both = {**DELIVERY, **EXECUTION}
     for place, trial in enumerate(plain):
         if place > len(both) and random.random() < 0.2:
@@ -104,10 +105,7 @@ def _strike(random: Random, plain: list[Trial]) -> None:
         trial.rules = [*strikes, *_strikes(random, trial.order_id, both, random.randint(0, 2))]
 
 
-def _strikes(
-    random: Random, order_id: str, kinds: dict[str, list[Strike]] | object, count: int
-) -> list:
-    assert isinstance(kinds, dict)
+def _strikes(random: Random, order_id: str, kinds: Mapping[str, Sequence[Strike]], count: int) -> list[Rule]:
     chosen = [random.choice(kinds[kind]) for kind in random.sample(list(kinds), count)]
     return [rule for strike in chosen for rule in strike(order_id, random)]
 

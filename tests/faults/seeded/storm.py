@@ -19,7 +19,12 @@ from tools.local_stack import LocalStack, local_stack
 from tools.local_stack.pipeline import load_samples
 
 FUNCTIONS: Final = (
-    "OrderIngest", "DurableOrderProcessor", "DurableOrderProcessor", "OrderEnricher", "OrderReconciler", "OrderSweep"
+    "OrderIngest",
+    "DurableOrderProcessor",
+    "DurableOrderProcessor",
+    "OrderEnricher",
+    "OrderReconciler",
+    "OrderSweep",
 )
 SHORTEST_SECONDS: Final = 1
 LONGEST_SECONDS: Final = 4

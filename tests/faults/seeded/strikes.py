@@ -10,7 +10,21 @@ from random import Random
 from typing import Final
 
 from tests.faults.seeded.world import ENRICHER, INGEST, ORCHESTRATOR
-from tools.local_stack.faults import Action, Answer, Cut, Delay, Drop, Fail, Kill, Orphan, Point, Redeliver, Rule, Stall, Twice
+from tools.local_stack.faults import (
+    Action,
+    Answer,
+    Cut,
+    Delay,
+    Drop,
+    Fail,
+    Kill,
+    Orphan,
+    Point,
+    Redeliver,
+    Rule,
+    Stall,
+    Twice,
+)
 from tools.local_stack.faults.rules import EVENT_SOURCE, STATUS_CHANGE
 
 Strike = Callable[[str, Random], list[Rule]]
@@ -131,11 +145,16 @@ def enricher_failed(order_id: str, random: Random) -> list[Rule]:
         return [Rule(Kill(random.choice(POINTS[:2])), "dynamodb", "GetItem", ENRICHER, order_id, label="F13")]
     late = Delay(11) if random.random() < 0.3 else Delay(2)
     action, most = random.choice(
-        [(FUNCTION_ERROR, 2), (THROTTLED, 2), (FAILED, 2), (Answer('{"statusCode": 503}'), 2), (Cut(Point.APPLIED), 2), (late, 1)]
+        [
+            (FUNCTION_ERROR, 2),
+            (THROTTLED, 2),
+            (FAILED, 2),
+            (Answer('{"statusCode": 503}'), 2),
+            (Cut(Point.APPLIED), 2),
+            (late, 1),
+        ]
     )
-    return [
-        Rule(action, "lambda", "Invoke", ORCHESTRATOR, order_id, times=random.randint(1, most), label="F13")
-    ]
+    return [Rule(action, "lambda", "Invoke", ORCHESTRATOR, order_id, times=random.randint(1, most), label="F13")]
 
 
 DELIVERY: Final[Mapping[str, Sequence[Strike]]] = {

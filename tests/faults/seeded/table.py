@@ -28,4 +28,3 @@ def mutants_table(rows: Sequence[tuple[str, str, str]]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
-

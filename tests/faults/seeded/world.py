@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -71,7 +71,7 @@ class World:
         self._over = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> "World":
+    def __enter__(self) -> Self:
         self._watcher.start()
         return self
 
@@ -183,7 +183,7 @@ class World:
             seen = [request for request in seen if all(getattr(request, name) == value for name, value in of.items())]
             return seen if len(seen) >= times else []
 
-        return self.until(look, f"{times} × {operation} with {text}")
+        return self.until(look, f"{times} {operation} with {text}")
 
     # -- sending --------------------------------------------------------------------------------------------
 
@@ -272,9 +272,7 @@ class World:
     def pause(self, arn: str, *, timeout_goes_on: bool = False) -> bool:
         """Pauses an execution; False where it had ended."""
         try:
-            self.functions.pause_durable_execution(
-                DurableExecutionArn=arn, ExecutionTimeoutPaused=not timeout_goes_on
-            )
+            self.functions.pause_durable_execution(DurableExecutionArn=arn, ExecutionTimeoutPaused=not timeout_goes_on)
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] == 409:
                 return False
