@@ -193,21 +193,20 @@ def refused_for_good(world: World, trial: Trial) -> None:
 
 @fate("F10", State.FAILED)
 def checkpoint_refused_for_good(world: World, trial: Trial) -> None:
-    """a checkpoint before its wait is refused with 4xx, for good"""
-    _checkpoint_refused(world, trial, skip=trial.random.randrange(3))
+    """a checkpoint of enrich or of its wait is refused with 4xx, for good"""
+    _checkpoint_refused(world, trial, trial.random.choice(["enrich", "wait"]))
 
 
 @fate("F10", State.FAILED, State.COMPLETED)
 def last_checkpoint_refused_for_good(world: World, trial: Trial) -> None:
-    """a checkpoint after its wait is refused with 4xx, for good"""
-    _checkpoint_refused(world, trial, skip=3)
+    """a checkpoint of finalize is refused with 4xx, for good"""
+    _checkpoint_refused(world, trial, "finalize")
 
 
-def _checkpoint_refused(world: World, trial: Trial, skip: int) -> None:
+def _checkpoint_refused(world: World, trial: Trial, operation: str) -> None:
+    texts = (trial.order_id, f'"Name": "{operation}"')
     refusal = Fail(403, "AccessDeniedException")
-    [rule] = world.arm(
-        trial, Rule(refusal, *CHECKPOINT, ORCHESTRATOR, trial.order_id, skip=skip, times=None, label="F10")
-    )
+    [rule] = world.arm(trial, Rule(refusal, *CHECKPOINT, ORCHESTRATOR, texts, times=None, label="F10"))
     world.send(trial)
     world.caught(rule)
 

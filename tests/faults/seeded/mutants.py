@@ -7,6 +7,9 @@ from tests.faults.seeded.run import Outcome, Say, run
 from tests.faults.seeded.sources import Edit
 
 MOST_SEEDS: Final = 4
+PATIENCE_SECONDS: Final = 45
+"""What is broken is waited for in vain, again and again."""
+
 LEDGER: Final = "src/shared/ledger.py"
 
 
@@ -81,7 +84,7 @@ MUTANTS: Final = (
 def hunt(mutant: Mutant, orders: int, say: Say) -> Outcome:
     """The first seed's outcome that has a violation, or the last one's."""
     for seed in range(1, MOST_SEEDS + 1):
-        outcome = run(seed, orders, mutant.edits, lambda what, seed=seed: say(f"seed {seed}: {what}"))
+        outcome = run(seed, orders, mutant.edits, lambda what, seed=seed: say(f"seed {seed}: {what}"), PATIENCE_SECONDS)
         if outcome.violations:
             break
     return outcome

@@ -45,8 +45,8 @@ SWEEPS_CLOCK_AHEAD_SECONDS: Final = 3 * 3600
 LARGEST_JUMP_SECONDS: Final = 3600
 OUTAGE_SECONDS: Final = 1.5
 
-SCRIPTS_PATIENCE_SECONDS: Final = 300
-QUIET_PATIENCE_SECONDS: Final = 90
+PATIENCE_SECONDS: Final = 120
+"""For anything that a script waits for, and for quiet. A machine that is very busy needs some of it."""
 
 Say = Callable[[str], None]
 
@@ -68,8 +68,13 @@ class Outcome:
     seconds: float
 
 
-def run(seed: int, orders: int, edits: Sequence[Edit] = (), say: Say = lambda _: None) -> Outcome:
-    """Runs the schedule of the seed against a stack of its own, with `edits` made to what is deployed there."""
+def run(
+    seed: int, orders: int, edits: Sequence[Edit] = (), say: Say = lambda _: None, patience: float = PATIENCE_SECONDS
+) -> Outcome:
+    """Runs the schedule of the seed against a stack of its own, with `edits` made to what is deployed there.
+
+    `patience`: for how many seconds anything is waited for.
+    """
     began = time.monotonic()
     plan = schedule(seed, orders)
     with tempfile.TemporaryDirectory() as folder:
@@ -89,9 +94,9 @@ def run(seed: int, orders: int, edits: Sequence[Edit] = (), say: Say = lambda _:
                 time_scale=TIME_SCALE,
                 faults=True,
             ) as stack,
-            World(stack, clocks) as world,
+            World(stack, clocks, patience) as world,
         ):
-            problems = _Run(world, plan, copy, say).run()
+            problems = _Run(world, plan, copy, say, patience).run()
             say("reading what is left")
             world.look()
             seen = Seen(
@@ -114,11 +119,12 @@ def run(seed: int, orders: int, edits: Sequence[Edit] = (), say: Say = lambda _:
 class _Run:
     """The waves of a schedule, and what goes on beside them."""
 
-    def __init__(self, world: World, plan: Schedule, copy: Copy, say: Say) -> None:
+    def __init__(self, world: World, plan: Schedule, copy: Copy, say: Say, patience: float) -> None:
         self._world = world
         self._plan = plan
         self._copy = copy
         self._say = say
+        self._patience = patience
         self._problems: list[str] = []
         # By turns: sweeps that run beside all else, and events that must do without the sweep.
         self._sweeps_from_the_start = plan.seed % 2 == 0
@@ -136,8 +142,10 @@ class _Run:
             self._world.stack.deploy({"WaitSeconds": str(SHORT_WAIT_SECONDS)})
             self._world.deployed.set()
             self._say("batches")
-            self._begin(self._plan.batches)
-            self._until_received(self._plan.batches)
+            for leader in self._plan.batches:
+                # Not in one batch: the one that hangs would keep the other from being given back.
+                self._begin([leader])
+                self._until_received(leader)
             self._visibility("OrdersQueueUrl", ORDERS_VISIBILITY_SECONDS)
             self._say(f"{len(self._plan.rest)} orders under fire")
             self._begin(self._plan.rest)
@@ -180,7 +188,7 @@ class _Run:
             self._problems.append(f"order {trial.order_id}: {type(error).__name__}: {error}")
 
     def _join(self) -> None:
-        deadline = time.monotonic() + SCRIPTS_PATIENCE_SECONDS
+        deadline = time.monotonic() + 3 * self._patience
         for trial in self._plan.trials:
             if trial.thread is not None:
                 trial.thread.join(max(0, deadline - time.monotonic()))
@@ -194,10 +202,9 @@ class _Run:
             "the first orders to wait",
         )
 
-    def _until_received(self, trials: Sequence[Trial]) -> None:
-        for trial in trials:
-            for one in (trial, *trial.neighbours):
-                self._world.until_seen(one.order_id, "ReceiveMessage")
+    def _until_received(self, leader: Trial) -> None:
+        for trial in (leader, *leader.neighbours):
+            self._world.until_seen(trial.order_id, "ReceiveMessage")
 
     # -- beside them ----------------------------------------------------------------------------------------
 
@@ -230,7 +237,7 @@ class _Run:
 
     def _until_quiet(self, but: set[str]) -> None:
         """Until nothing moves for two looks, but for these orders; or until patience ends: `verdict` says the rest."""
-        world, deadline = self._world, time.monotonic() + QUIET_PATIENCE_SECONDS
+        world, deadline = self._world, time.monotonic() + self._patience
         looks = 0
         while looks < 2 and time.monotonic() < deadline:
             looks = looks + 1 if not world.moving(but) else 0
@@ -241,7 +248,9 @@ class _Run:
         self._world.look()
         for trial in self._plan.trials:
             entry = self._world.entry(trial)
-            if not trial.event_lost and (entry is None or entry.state not in TERMINAL):
+            if trial.event_lost or (entry is not None and entry.state in TERMINAL):
+                continue
+            if entry is not None or self._world.execution_of(trial) is not None:
                 state = entry.state if entry else "not in the ledger"
                 self._problems.append(f"order {trial.order_id} is {state}: its execution's end was told of in vain")
 

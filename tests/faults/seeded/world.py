@@ -32,7 +32,6 @@ ORCHESTRATOR: Final = "DurableOrderProcessor"
 INGEST: Final = "OrderIngest"
 ENRICHER: Final = "OrderEnricher"
 LOOK_SECONDS: Final = 0.3
-PATIENCE_SECONDS: Final = 120
 
 T = TypeVar("T")
 
@@ -49,9 +48,10 @@ def writes(state: State) -> str:
 class World:
     """A stack under test. Safe on any thread."""
 
-    def __init__(self, stack: LocalStack, clocks: Clocks) -> None:
+    def __init__(self, stack: LocalStack, clocks: Clocks, patience_seconds: float) -> None:
         many = Config(max_pool_connections=100)
         self.stack = stack
+        self._patience_seconds = patience_seconds
         self.faults = stack.faults
         self.clocks = clocks
         self.sent = Sent()
@@ -98,12 +98,12 @@ class World:
 
     # -- waiting --------------------------------------------------------------------------------------------
 
-    def until(self, ask: Callable[[], T | None], what: str, patience_seconds: float = PATIENCE_SECONDS) -> T:
+    def until(self, ask: Callable[[], T | None], what: str) -> T:
         """The first answer that is true, asked after each look; raises Stuck."""
-        deadline = time.monotonic() + patience_seconds
+        deadline = time.monotonic() + self._patience_seconds
         while not (answer := ask()):
             if time.monotonic() > deadline:
-                raise Stuck(f"waited {patience_seconds:g} s in vain for {what}")
+                raise Stuck(f"waited {self._patience_seconds:g} s in vain for {what}")
             with self._look:
                 self._look.wait(LOOK_SECONDS * 2)
         return answer
