@@ -63,6 +63,8 @@ def main() -> None:
     import handler_errors  # noqa: PLC0415
     import interpreters  # noqa: PLC0415
     import lambda_resources  # noqa: PLC0415
+    import memory_limit  # noqa: PLC0415
+    import process_ends  # noqa: PLC0415
     import sqs_rules  # noqa: PLC0415
     from hypercorn.config import Config  # noqa: PLC0415
     from ministack.app import app  # noqa: PLC0415
@@ -75,6 +77,8 @@ def main() -> None:
     durable_targets.install()
     event_sources.install()
     handler_errors.install()
+    memory_limit.install()
+    process_ends.install()
     sqs_rules.install()
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
