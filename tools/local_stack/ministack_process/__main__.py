@@ -65,6 +65,7 @@ def main() -> None:
     import lambda_resources  # noqa: PLC0415
     import memory_limit  # noqa: PLC0415
     import process_ends  # noqa: PLC0415
+    import reserved_concurrency  # noqa: PLC0415
     import sqs_rules  # noqa: PLC0415
     from hypercorn.config import Config  # noqa: PLC0415
     from ministack.app import app  # noqa: PLC0415
@@ -79,6 +80,7 @@ def main() -> None:
     handler_errors.install()
     memory_limit.install()
     process_ends.install()
+    reserved_concurrency.install()
     sqs_rules.install()
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
