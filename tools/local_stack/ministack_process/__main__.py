@@ -67,6 +67,7 @@ def main() -> None:
     import process_ends  # noqa: PLC0415
     import reserved_concurrency  # noqa: PLC0415
     import sqs_rules  # noqa: PLC0415
+    import step_functions  # noqa: PLC0415
     from hypercorn.config import Config  # noqa: PLC0415
     from ministack.app import app  # noqa: PLC0415
 
@@ -82,6 +83,7 @@ def main() -> None:
     process_ends.install()
     reserved_concurrency.install()
     sqs_rules.install()
+    step_functions.install()
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.keep_alive_timeout = 75
