@@ -5,7 +5,9 @@ Failed at once: an exception that leaves the handler, an answer that is not one 
 https://docs.aws.amazon.com/lambda/latest/dg/durable-execution-sdk-retries.html
 """
 
+import io
 import json
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -238,3 +240,46 @@ def test_a_durable_execution_that_never_fits_into_its_memory_size_times_out(run,
     assert execution["Status"] == "TIMED_OUT"
     assert {invocation["Error"]["Payload"]["ErrorType"] for invocation in invocations} == {"Runtime.OutOfMemory"}
     assert len(invocations) >= 2
+
+
+ENDS_WHEN_IMPORTED = """
+import os, time
+from pathlib import Path
+if Path({ends!r}).exists():
+    os._exit(3)
+def handler(event, context):
+    Path({reached!r}).touch()
+    while not Path({let_go!r}).exists():
+        time.sleep(0.01)
+    return "let go"
+"""
+
+
+def test_a_process_that_ends_while_it_starts_is_told_and_ends_no_other(stack, aws_lambda, tmp_path):
+    paths = {name: tmp_path / name for name in ("ends", "reached", "let_go")}
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as code:
+        code.writestr("index.py", ENDS_WHEN_IMPORTED.format(**{name: str(path) for name, path in paths.items()}))
+    aws_lambda.create_function(
+        FunctionName="ends-when-imported",
+        Runtime="python3.13",
+        Role="arn:aws:iam::000000000000:role/none",
+        Handler="index.handler",
+        Timeout=30,
+        Code={"ZipFile": archive.getvalue()},
+    )
+
+    def invoke():
+        return aws_lambda.invoke(FunctionName="ends-when-imported")
+
+    with ThreadPoolExecutor(1) as caller:
+        neighbour = caller.submit(invoke)
+        while not paths["reached"].exists():
+            assert not neighbour.done()
+        paths["ends"].touch()
+        report = json.loads(invoke()["Payload"].read())
+        paths["let_go"].touch()
+        assert neighbour.result(timeout=20)["Payload"].read() == b'"let go"'
+    aws_lambda.delete_function(FunctionName="ends-when-imported")
+    assert report["errorType"] == "Runtime.ExitError"
+    assert report["errorMessage"].endswith("Runtime exited with error: exit status 3")
