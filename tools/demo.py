@@ -1,7 +1,7 @@
 """The main job, before your eyes: real purchases through the whole pipeline on a local stack of its own.
 
-In the middle of it a process of the orchestrator is killed, and no order is the worse for it. Exit status 0 only if every order ended as it should, every bad message was set aside with its reason, and no message
-is left in a queue.
+In the middle of it a process of the orchestrator is killed, and no order is the worse for it. Exit status 0 only if
+every order ended as it should, every bad message was set aside with its reason, and no message is left in a queue.
 """
 
 import json

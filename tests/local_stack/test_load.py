@@ -14,7 +14,7 @@ from tools.local_stack import local_stack, processes
 
 FIXTURE = Path(__file__).parent / "fixture" / "template.yaml"
 AT_ONCE = 200
-# What the interpreter may keep besides; what is kept of an execution is its input, twice, and its history.
+# What the interpreter and SQLite's cache may keep: of an execution that has ended nothing is kept in memory.
 GROWTH_BYTES = 12 * 1024 * 1024
 MOST_THREADS = 64  # its pools': 32 for the API, 8 lanes, 6 and 6 for invocations, and its own
 PADDING = "x" * 20_000
