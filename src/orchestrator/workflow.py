@@ -18,7 +18,8 @@ from orchestrator.enricher import Enricher
 from orchestrator.policies import ENRICH, FINALIZE, RECORD_FAILURE
 from orchestrator.result import order_result
 from shared.errors import REFUSALS, WaitDoesNotFit, restored
-from shared.ledger import Execution, Ledger
+from shared.execution_names import Execution
+from shared.ledger import Ledger
 from shared.order import Order
 
 STEPS = timedelta(minutes=1)

@@ -37,7 +37,11 @@ class Transition:
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """What the ledger knows of one order. `version` is the number of transitions so far."""
+    """What the ledger knows of one order. `version` is the number of transitions so far.
+
+    `conflicts`: the executions (`executionArn`, `at`) whose other body was rejected after ingest could not see it.
+    `execution_status`: how the owner ended on Lambda, where that is not what `state` says.
+    """
 
     order_id: str
     state: State
@@ -52,6 +56,17 @@ class LedgerEntry:
     enrichment: Mapping[str, Any] | None = None
     result: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
+    conflicts: tuple[Mapping[str, str], ...] = ()
+    execution_status: str | None = None
+
+    @property
+    def owners(self) -> frozenset[str]:
+        """The ARNs of the executions that own, or owned, an attempt."""
+        return frozenset(step.execution_arn for step in self.history if step.execution_arn is not None)
+
+    def has_conflict(self, execution_arn: str) -> bool:
+        """Whether an execution's conflict is noted."""
+        return any(conflict["executionArn"] == execution_arn for conflict in self.conflicts)
 
     @property
     def reached(self) -> frozenset[State]:
@@ -85,6 +100,8 @@ class LedgerEntry:
             enrichment=fields.get("enrichment"),
             result=fields.get("result"),
             error=fields.get("error"),
+            conflicts=tuple(fields.get("conflicts", ())),
+            execution_status=fields.get("executionStatus"),
         )
 
 

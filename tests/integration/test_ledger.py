@@ -14,7 +14,8 @@ from shared.errors import (
     OrderInProgress,
     TooManyStarts,
 )
-from shared.ledger import MAX_STARTS, AlreadyCompleted, Claimed, Execution, Ledger
+from shared.execution_names import Execution
+from shared.ledger import MAX_STARTS, AlreadyCompleted, Claimed, Ledger
 from shared.ledger_item import state_shards
 from shared.order import parse_order
 from shared.states import TERMINAL, TRANSITIONS, State
