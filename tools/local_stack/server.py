@@ -88,7 +88,7 @@ async def _serve(settings: Settings, listener: socket.socket, ready: int, *, own
 async def _listening(settings: Settings, ministack: MiniStack, listener: socket.socket) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     threads = ThreadPoolExecutor(API_THREADS, thread_name_prefix="durable-api")
-    store = Store(settings.state / "executions.sqlite" if settings.keep else None)
+    store = Store((settings.state if settings.keep else settings.temporary) / "executions.sqlite", keep=settings.keep)
     register = Register()
     reports = Reports(ministack.port, FaultyStatusChanges(register)) if settings.faults else Reports(ministack.port)
     invoker = MiniStackInvoker(ministack.port, settings.concurrency, store)

@@ -63,7 +63,11 @@ def main() -> None:
     import handler_errors  # noqa: PLC0415
     import interpreters  # noqa: PLC0415
     import lambda_resources  # noqa: PLC0415
+    import memory_limit  # noqa: PLC0415
+    import process_ends  # noqa: PLC0415
+    import reserved_concurrency  # noqa: PLC0415
     import sqs_rules  # noqa: PLC0415
+    import step_functions  # noqa: PLC0415
     from hypercorn.config import Config  # noqa: PLC0415
     from ministack.app import app  # noqa: PLC0415
 
@@ -75,7 +79,11 @@ def main() -> None:
     durable_targets.install()
     event_sources.install()
     handler_errors.install()
+    memory_limit.install()
+    process_ends.install()
+    reserved_concurrency.install()
     sqs_rules.install()
+    step_functions.install()
     if "--faults" in options:
         install_faults()
     config = Config()
