@@ -10,7 +10,7 @@ from aws_lambda_powertools import Logger
 
 from reconciler.pace import Pace
 from shared.errors import FieldError, InvalidOrder, OrderConflict
-from shared.execution_names import ExecutionName, execution_of, stack_hash
+from shared.execution_names import ExecutionName, execution_of
 from shared.executions import ENDED_BADLY, ExecutionRecord, OrderExecutions
 from shared.ledger_item import LedgerEntry
 from shared.ledger_table import LedgerTable
@@ -86,9 +86,7 @@ class Reconciler:
     def _named_order(self, execution_arn: str) -> LedgerEntry | None:
         """The order that the execution's name speaks of: where to look, not whose it is."""
         name = ExecutionName.in_arn(execution_arn)
-        if name is None or name.stack != stack_hash(self.stack_id):
-            return None
-        return self.ledger.get(name.order_id)
+        return self.ledger.get(name.order_id) if name else None
 
     def _has_its_end(self, entry: LedgerEntry, execution_arn: str, status: str) -> bool:
         """Whether the ledger knows this end already, told by the ARN alone: most do, and need no read of Lambda."""
@@ -113,8 +111,9 @@ class Reconciler:
             if entry is not None and entry.execution_arn == record.arn:
                 self._end(entry, end)  # another version of this code took it for an order
             else:
-                # A direct invoke's; the execution's own error says what was wrong with it.
-                self.logger.warning("execution without an order", executionArn=record.arn, reason=str(error))
+                # Ingest names what it has read as an order; without a name it is a direct invoke's, whose caller knows.
+                say = self.logger.error if ExecutionName.in_arn(record.arn) else self.logger.info
+                say("execution without an order", executionArn=record.arn, reason=str(error))
             return
         match settle(self.ledger, order, execution, end):
             case Settlement.RECORDED:

@@ -116,9 +116,13 @@ def test_an_order_that_never_reached_the_ledger_is_made_from_its_executions_inpu
     assert (item["order"], item["attempt"]) == (ORDER.canonical(), attempt or 1)
 
 
-def test_a_name_of_another_stack_says_nothing_here(bench, kept):
-    bench.ended(bench.execution(attempt=7, stack_id=OTHER_STACK_ID).arn, "FAILED")
+def test_a_name_of_another_stack_says_where_to_look_and_nothing_of_the_attempt(bench, kept, on_lambda):
+    arn = bench.execution(attempt=7, stack_id=OTHER_STACK_ID).arn
+    bench.ended(arn, "FAILED")
     assert kept.item()["attempt"] == 1
+    reads = len(on_lambda.asked)
+    bench.ended(arn, "FAILED")
+    assert len(on_lambda.asked) == reads
 
 
 def test_events_repeated_late_and_in_any_order_come_to_the_same_item(bench, kept, dynamodb):
@@ -215,7 +219,9 @@ def test_an_execution_without_an_order_is_logged_and_touches_none(bench, kept, t
     assert kept.item() == before
     assert bench.rejects() == []
     line = bench.line()
-    assert (line["level"], line["message"], line["executionArn"]) == ("WARNING", "execution without an order", arn)
+    assert (line["message"], line["executionArn"]) == ("execution without an order", arn)
+    # Named, it is one that ingest took for an order.
+    assert line["level"] == ("ERROR" if attempt else "INFO")
 
 
 def test_an_execution_named_for_one_order_and_carrying_another_touches_neither(bench, kept, on_lambda):
