@@ -52,11 +52,13 @@ _sweep = Sweep(
 
 def _take(record: SQSRecord) -> None:
     """One status change, in EventBridge's envelope."""
+    subject = {"messageId": record.message_id}
     try:
         detail = json.loads(record.body)["detail"]
+        subject["executionArn"] = detail["durableExecutionArn"]
         _reconciler.ended(detail["durableExecutionArn"], detail["status"])
     except Exception as error:
-        _logger.warning("event given back", messageId=record.message_id, reason=f"{type(error).__name__}: {error}")
+        _logger.warning("event given back", extra={**subject, "reason": f"{type(error).__name__}: {error}"})
         raise
 
 
@@ -70,6 +72,4 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> "PartialItemFail
 @_logger.inject_lambda_context(clear_state=True)
 def sweep(_event: dict[str, Any], context: "LambdaContext") -> dict[str, int]:
     """Look for what no event told of; answer how many cases there were, failed and were left for the next sweep."""
-    swept = _sweep.run(lambda: context.get_remaining_time_in_millis() / 1000)
-    _logger.info("swept", extra=swept)
-    return swept
+    return _sweep.run(lambda: context.get_remaining_time_in_millis() / 1000)

@@ -25,10 +25,11 @@ _PAGE: Final = 1000
 
 @dataclass(frozen=True)
 class ExecutionSummary:
-    """An execution as a list shows it."""
+    """An execution that has ended, as a list shows it. Lambda need not say when."""
 
     arn: str
     status: str
+    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class OrderExecutions:
             if page is None:
                 return
             yield [
-                ExecutionSummary(found["DurableExecutionArn"], found["Status"])
+                ExecutionSummary(found["DurableExecutionArn"], found["Status"], found.get("EndTimestamp"))
                 for found in page.get("DurableExecutions", [])
             ]
 

@@ -13,6 +13,9 @@ STATE_INDEX: Final = "StateIndex"
 SHARDS: Final = 4
 """Partitions of the index per state: one takes about 1,000 writes a second, a Region starts 300 executions."""
 
+MAX_MESSAGE_LENGTH: Final = 1024
+"""Of an error's text, its type or a reason, each: they are kept in an item that has a limit."""
+
 
 @dataclass(frozen=True)
 class Transition:

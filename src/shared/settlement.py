@@ -14,16 +14,13 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from shared.execution_names import Execution
-from shared.ledger_item import LedgerEntry
+from shared.ledger_item import MAX_MESSAGE_LENGTH, LedgerEntry
 from shared.ledger_table import Condition, LedgerTable, unmoved
 from shared.order import Order
 from shared.states import RETRYABLE, TERMINAL, State
 
 MAX_CONFLICTS = 100
 """Conflicts noted in one item: each takes some 200 bytes of DynamoDB's 400 KB."""
-
-MAX_MESSAGE_LENGTH = 1024
-"""Of an error's text in the ledger: it is kept twice in an item that has a limit."""
 
 _NO_CONFLICTS = Condition("attribute_exists(orderId) AND attribute_not_exists(conflicts)")
 
@@ -37,25 +34,35 @@ class Settlement(Enum):
     """Nothing to bring: the ledger had its say before, or another execution owns the order."""
     CONFLICT = auto()
     """The execution came with another body, and nobody has said so yet."""
+    CROWDED = auto()
+    """It came with another body, as did more executions than the item can note: rejected now, it would be again by
+    every sweep."""
 
 
 @dataclass(frozen=True)
 class End:
-    """An execution's end that is not success: FAILED, TIMED_OUT or STOPPED, and why."""
+    """An execution's end that is not success: FAILED, TIMED_OUT or STOPPED, and why.
+
+    The reason may be a megabyte of anybody's text (`StopDurableExecution`): its beginning is kept.
+    """
 
     state: State
     error_type: str
     message: str
 
+    def __post_init__(self) -> None:
+        for name in ("error_type", "message"):
+            object.__setattr__(self, name, getattr(self, name)[:MAX_MESSAGE_LENGTH])
+
     @property
     def fields(self) -> dict[str, object]:
         """The item's fields at this end."""
-        return {"error": {"type": self.error_type, "message": self.message[:MAX_MESSAGE_LENGTH]}}
+        return {"error": {"type": self.error_type, "message": self.message}}
 
     @property
     def detail(self) -> str:
         """The history's word for it."""
-        return f"{self.error_type}: {self.message[:MAX_MESSAGE_LENGTH]}"
+        return f"{self.error_type}: {self.message}"
 
 
 def settle(ledger: LedgerTable, order: Order, execution: Execution, end: End) -> Settlement:
@@ -74,7 +81,7 @@ def settle(ledger: LedgerTable, order: Order, execution: Execution, end: End) ->
         elif found.state in RETRYABLE and execution.named and execution.attempt == found.attempt + 1:
             found = _ended_unseen(ledger, order, execution, end, after=found)
         elif found.order_digest != order.digest() and not found.has_conflict(execution.arn):
-            return Settlement.CONFLICT
+            return Settlement.CONFLICT if len(found.conflicts) < MAX_CONFLICTS else Settlement.CROWDED
         else:
             return Settlement.AGREED
         if found is None:
@@ -82,10 +89,13 @@ def settle(ledger: LedgerTable, order: Order, execution: Execution, end: End) ->
 
 
 def end_attempt(ledger: LedgerTable, entry: LedgerEntry, end: End) -> LedgerEntry | None:
-    """End an attempt that has not ended. None when written, else the item as it has become meanwhile."""
-    return ledger.move(
-        entry.order_id, entry.attempt, (end.state,), unmoved(entry), fields=end.fields, detail=end.detail
-    )
+    """End an attempt that has not ended. None when written, else the item as it is: ended, or another's."""
+    found: LedgerEntry | None = entry
+    while found is not None and found.execution_arn == entry.execution_arn and found.state not in TERMINAL:
+        found = ledger.move(
+            found.order_id, found.attempt, (end.state,), unmoved(found), fields=end.fields, detail=end.detail
+        )
+    return found
 
 
 def note_status(ledger: LedgerTable, entry: LedgerEntry, status: str) -> None:

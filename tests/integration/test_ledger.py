@@ -29,12 +29,6 @@ OTHER = Execution("ORDER-1", "arn:other", 1, named=True)
 RETRY = Execution("ORDER-1", "arn:second", 2, named=True)
 
 
-@pytest.fixture
-def ledger(dynamodb, ledger_table):
-    ticks = itertools.count()
-    return Ledger(dynamodb, ledger_table, now=lambda: f"2026-01-01T00:00:{next(ticks):06.3f}Z")
-
-
 def force(dynamodb, state):
     """Put the order into a state as an operator or the reconciler would, whatever the state before."""
     entry = {"M": {"state": {"S": state}, "at": {"S": "2026-01-01T00:00:00.000Z"}, "attempt": {"N": "1"}}}

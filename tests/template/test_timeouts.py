@@ -87,6 +87,18 @@ def test_a_sweep_ends_before_the_next_begins(properties):
     assert properties("OrderSweep")["Timeout"] < 5 * 60
 
 
+def test_a_sweep_that_failed_or_was_throttled_does_not_come_back_beside_the_next(resources):
+    """Lambda's own rule is two more tries, and six hours of them for one that was throttled."""
+    (again,) = [
+        resource["Properties"]
+        for resource in resources.values()
+        if resource["Type"] == "AWS::Lambda::EventInvokeConfig"
+        and resource["Properties"]["FunctionName"] == {"Ref": "OrderSweep"}
+    ]
+    assert again["MaximumRetryAttempts"] == 0
+    assert again["MaximumEventAgeInSeconds"] <= 5 * 60
+
+
 def test_the_default_wait_fits_into_the_default_execution_which_can_be_invoked_synchronously(parameters):
     wait, execution = (parameters[name]["Default"] for name in ("WaitSeconds", "ExecutionTimeoutSeconds"))
     assert wait < execution <= 900
