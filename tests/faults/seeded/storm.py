@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from random import Random
 from typing import Final
@@ -62,8 +63,7 @@ def storm(seed: int, orders: int, say: Say) -> Outcome:
             for entry in sqs.send_message_batch(QueueUrl=queue, Entries=entries)["Successful"]:
                 sent.messages[entry["MessageId"]] = batch[int(entry["Id"])]
         killed: Counter[str] = Counter()
-        functions = stack.client("lambda")
-        with every(SWEEP_EVERY_SECONDS, lambda: functions.invoke(FunctionName=stack.outputs["OrderSweepArn"])):
+        with every(SWEEP_EVERY_SECONDS, partial(_sweep, stack)):
             _kill_until_ended(stack, Random(seed), len(bodies), killed, say)
         seconds = time.monotonic() - began
         say("reading what is left")
@@ -73,6 +73,12 @@ def storm(seed: int, orders: int, say: Say) -> Outcome:
     if states != {State.COMPLETED: len(bodies)}:
         wrong.append(f"{len(bodies)} purchases ended {dict(states)}")
     return Outcome(states, killed, len(observed.records), seconds, wrong)
+
+
+def _sweep(stack: LocalStack) -> None:
+    functions = stack.client("lambda")
+    with suppress(functions.exceptions.TooManyRequestsException):
+        functions.invoke(FunctionName=stack.outputs["OrderSweepArn"])
 
 
 def _kill_until_ended(stack: LocalStack, random: Random, orders: int, killed: Counter[str], say: Say) -> None:
