@@ -34,6 +34,8 @@ SWEEP_EVERY_SECONDS: Final = 30
 VISIBILITY_SECONDS: Final = 20
 PATIENCE_SECONDS: Final = 3600
 BATCH: Final = 10
+# All of them are started at once, and queue for eight processes.
+PARAMETERS: Final = {"ExecutionTimeoutSeconds": "86400"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def storm(seed: int, orders: int, say: Say) -> Outcome:
     with (REPOSITORY / "samples" / "cdnow_orders.jsonl").open() as lines:
         bodies = [line.strip() for line in islice(lines, orders)]
     say("a stack starts")
-    with local_stack(concurrency=8, time_scale=40) as stack:
+    with local_stack(concurrency=8, time_scale=40, parameters=PARAMETERS) as stack:
         load_samples(stack)
         sqs, queue = stack.client("sqs"), stack.outputs["OrdersQueueUrl"]
         sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)})
