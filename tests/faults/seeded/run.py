@@ -13,6 +13,7 @@ from typing import Final
 
 from shared.states import RETRYABLE, TERMINAL
 from tests.faults.observed import observe
+from tests.faults.seeded.fates import PLAIN
 from tests.faults.seeded.findings import Seen, blamed, report, verdict
 from tests.faults.seeded.schedule import Schedule, schedule
 from tests.faults.seeded.sources import ONE_MORE_FIELD, Clocks, Copy, Edit
@@ -219,9 +220,17 @@ class _Run:
             self._world.clocks.set(ORCHESTRATOR, jump)
             if turns % 4 == 2:
                 action = random.choice([Cut(), Fail(400, "ProvisionedThroughputExceededException")])
-                [rule] = self._world.add(Rule(action, "dynamodb", "UpdateItem", ORCHESTRATOR, times=None, label="F12"))
+                # Only for orders whose scripts do not wait for a write of theirs: of two rules one is carried out.
+                rules = self._world.add(
+                    *(
+                        Rule(action, "dynamodb", "UpdateItem", ORCHESTRATOR, trial.order_id, times=None, label="F12")
+                        for trial in self._plan.rest
+                        if trial.fate is PLAIN
+                    )
+                )
                 time.sleep(OUTAGE_SECONDS)
-                self._world.release(rule)
+                for rule in rules:
+                    self._world.release(rule)
 
         return turn
 

@@ -101,8 +101,13 @@ def _strike(random: Random, plain: list[Trial]) -> None:
         if kind == "F1" or random.random() < 0.2:
             trial.copies = random.choice([1, 2, 3])
             trial.copies_later = random.choice([0.5, 2, 6]) if trial.copies == 1 or random.random() < 0.5 else None
-        strikes = [] if kind == "F1" else [random.choice(both[kind])(trial.order_id, random)[0]]
-        trial.rules = [*strikes, *_strikes(random, trial.order_id, both, random.randint(0, 2))]
+        first = {kind: both[kind]} if kind in both else {}
+        # One of a kind: two that fail the enricher twice would rightly fail the order.
+        others = {other: strikes for other, strikes in both.items() if other != kind}
+        trial.rules = [
+            *_strikes(random, trial.order_id, first, len(first)),
+            *_strikes(random, trial.order_id, others, random.randint(0, 2)),
+        ]
 
 
 def _strikes(random: Random, order_id: str, kinds: Mapping[str, Sequence[Strike]], count: int) -> list[Rule]:
