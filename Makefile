@@ -45,11 +45,12 @@ build: .venv/.sam ## the bundle for Lambda, in .aws-sam/build (needs python3.13,
 contract: .venv/.stack ## the contract tests: against AWS with STACK=name (and the shell's credentials), else here
 	@$(if $(STACK),CONTRACT_STACK='$(STACK)') $(PY) -m pytest tests/local_stack/test_contract.py $(PYTEST)
 
-check: .venv/.stack .venv/.sam ## formatting, lint, types, the direction of imports, the template
+check: .venv/.stack .venv/.sam ## formatting, lint, types, the direction of imports, what replays bear, the template
 	@$(PY) -m ruff format --check --quiet . || { echo "make format puts this right"; exit 1; }
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m mypy
 	@out=$$($(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint(["--no-cache"])') || { echo "$$out"; exit 1; }
+	@$(PY) -m tools.determinism_check
 	@$(PY) -m tools.template_check
 
 format: .venv/.dev ## bring the code into shape
