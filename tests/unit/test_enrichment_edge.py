@@ -132,7 +132,7 @@ def test_an_answer_may_be_nested_as_deep_as_the_ledger_bears_and_no_deeper(asked
     outcome = asked(nested_to(MAX_NESTING))
     assert levels(outcome) == MAX_NESTING
     kept_or_refused(outcome)
-    for depth in (MAX_NESTING + 1, 300, 900):
+    for depth in (MAX_NESTING + 1, DEEPEST_ATTRIBUTE + 1, 300):
         refused = asked(nested_to(depth))
         assert isinstance(refused, EnrichmentRejected)
         assert str(refused) == "the enricher's answer is nested deeper than 24 levels"
