@@ -1,7 +1,7 @@
 """`make record`: run an order of each kind on the local stack, and keep what Lambda handed the orchestrator each time.
 
 The stack runs template.yaml and src as they are, with one module more, `recording.py`, in front of the orchestrator's
-handler. It takes half a minute, and writes `histories/` anew.
+handler. It takes a minute, and writes `histories/` anew.
 """
 
 import json
