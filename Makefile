@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 PIP_INSTALL := -m pip install --quiet --no-deps --disable-pip-version-check --require-hashes
 
-.PHONY: help demo test check build contract up down format docs record lock clean pytest
+.PHONY: help demo test check build contract faults mutants storm up down format docs record lock clean pytest
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
@@ -44,6 +44,16 @@ build: .venv/.sam ## the bundle for Lambda, in .aws-sam/build (needs python3.13,
 # The stack is tests/local_stack/fixture/contract, deployed with `sam build` and `sam deploy`.
 contract: .venv/.stack ## the contract tests: against AWS with STACK=name (and the shell's credentials), else here
 	@$(if $(STACK),CONTRACT_STACK='$(STACK)') $(PY) -m pytest tests/local_stack/test_contract.py $(PYTEST)
+
+# Twenty minutes or more. SEED=n runs that one alone: what a failure prints to run it again.
+faults: .venv/.stack ## seeded faults over many orders, each fault counted: SEEDS=20 ORDERS=50
+	@$(PY) -m tests.faults.seeded faults --orders $(or $(ORDERS),50) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20))
+
+mutants: .venv/.stack ## each mechanism taken out in a copy, until a seed notices
+	@$(PY) -m tests.faults.seeded mutants --orders $(or $(ORDERS),50)
+
+storm: .venv/.stack ## real purchases while workers are killed every few seconds: ORDERS=2000
+	@$(PY) -m tests.faults.seeded storm --orders $(or $(ORDERS),2000) $(if $(SEED),--seed $(SEED))
 
 check: .venv/.stack .venv/.sam ## formatting, lint, types, the direction of imports, what replays bear, the template
 	@$(PY) -m ruff format --check --quiet . || { echo "make format puts this right"; exit 1; }

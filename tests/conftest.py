@@ -1,9 +1,13 @@
-"""What every tier of tests shares: the template's tables, and AWS settings that reach nothing real."""
+"""What every tier of tests shares: the template's tables, AWS settings that reach nothing real, what Lambda gives."""
 
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
+from uuid import uuid4
 
 import boto3
 import pytest
+from aws_lambda_powertools import Logger
 from awscli.customizations.cloudformation.yamlhelper import yaml_parse
 from moto import mock_aws
 
@@ -52,3 +56,27 @@ def ledger_table(dynamodb, template):
 @pytest.fixture
 def customers_table(dynamodb, template):
     return create_table(dynamodb, template, "CustomersTable")
+
+
+@pytest.fixture
+def log():
+    """Where `logger` writes."""
+    return StringIO()
+
+
+@pytest.fixture
+def logger(log):
+    # Powertools shares the handlers of a service's loggers, so each test is a service of its own.
+    return Logger(service=f"test-{uuid4()}", level="INFO", stream=log)
+
+
+@pytest.fixture
+def lambda_context():
+    """What Lambda passes beside an event, with half a minute left."""
+    return SimpleNamespace(
+        function_name="orders-Function",
+        memory_limit_in_mb=1024,
+        invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:orders-Function",
+        aws_request_id="00000000-0000-4000-8000-000000000000",
+        get_remaining_time_in_millis=lambda: 30_000,
+    )

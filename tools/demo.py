@@ -1,7 +1,7 @@
 """The main job, before your eyes: real purchases through the whole pipeline on a local stack of its own.
 
-Exit status 0 only if every order ended as it should, every bad message was set aside with its reason, and no message
-is left in a queue.
+In the middle of it a process of the orchestrator is killed, and no order is the worse for it. Exit status 0 only if
+every order ended as it should, every bad message was set aside with its reason, and no message is left in a queue.
 """
 
 import json
@@ -21,12 +21,16 @@ from shared.ledger import Ledger
 from shared.ledger_item import LedgerEntry
 from shared.states import TERMINAL, State
 from tools.local_stack import LocalStack, LocalStackError, local_stack
+from tools.local_stack.faults import Kill, Rule
 from tools.local_stack.pipeline import load_samples
 
 SAMPLES: Final = Path(__file__).parents[1] / "samples"
 PURCHASES: Final = 40
 PATIENCE_S: Final = 120
 POLL_S: Final = 0.25
+UNLUCKY: Final = "CDNOW-000007"
+"""The order whose process is killed: when the enricher has answered, and before the ledger knows of it."""
+KILL: Final = Rule(Kill(), "dynamodb", "UpdateItem", "DurableOrderProcessor", text=(UNLUCKY, "ENRICHED"))
 
 console = Console(highlight=False)
 
@@ -135,8 +139,11 @@ def run(stack: LocalStack) -> list[str]:
     bad = [special.body for special in specials if special.body not in accepted + conflicting]
     order_ids = list(dict.fromkeys(json.loads(body)["orderId"] for body in purchases + accepted))
 
+    killing = stack.faults.add(KILL)
     console.print(f"sending {PURCHASES} purchases, {len(accepted)} special orders and {len(bad)} bad messages")
     demo.send(purchases + accepted + bad)
+    (killed,) = stack.faults.wait(killing, patience_seconds=PATIENCE_S)
+    console.print(f"killed (SIGKILL) process {killed.request.pid} of the orchestrator in the middle of {UNLUCKY}")
     entries = demo.wait_for_end(order_ids)
     console.print(f"sending {len(conflicting)} message with a known order id and another body")
     demo.send(conflicting)
@@ -147,7 +154,7 @@ def run(stack: LocalStack) -> list[str]:
         entries[direct.order_id] = direct
     rejects = demo.rejects(len(bad) + len(conflicting))
 
-    console.print(states_table(entries), timeline_table(entries.get("CDNOW-000001")), rejects_table(rejects))
+    console.print(states_table(entries), timeline_table(entries.get(UNLUCKY)), rejects_table(rejects))
     problems = [
         f"{order_id} is {entries[order_id].state if order_id in entries else 'not in the ledger'}"
         for order_id in [*order_ids, "DIRECT-1"]
@@ -196,11 +203,11 @@ def main() -> int:
     console.print("starting a local stack and deploying template.yaml to it")
     began = time.monotonic()
     try:
-        with local_stack() as stack:
+        with local_stack(faults=True) as stack:
             console.print(f"  {stack.endpoint}, after {time.monotonic() - began:.0f} s")
             console.print(f"loaded {load_samples(stack)} customers")
             problems = run(stack)
-    except LocalStackError as error:
+    except (LocalStackError, TimeoutError) as error:
         console.print(f"the local stack failed: {error}", style="red")
         return 1
     except KeyboardInterrupt:

@@ -57,6 +57,17 @@ class Sources:
                 return module, name, module.definitions[name]
             if first in module.imports:
                 return self.find(".".join([module.imports[first], *rest]))
+            if rest:
+                return self._inherited(module, first, ".".join(rest))
+        return None
+
+    def _inherited(self, module: Module, name: str, method: str) -> tuple[Module, str, Definition] | None:
+        """A method that a class has from the classes it names as its bases."""
+        match module.definitions.get(name):
+            case ast.ClassDef(bases=bases):
+                meanings = (Scope(self, module).meaning(base) for base in bases)
+                found = (self.find(f"{base}.{method}") for base in meanings if base)
+                return next((definition for definition in found if definition), None)
         return None
 
 

@@ -8,10 +8,10 @@ import boto3
 from aws_durable_execution_sdk_python import DurableContext, durable_execution
 
 from orchestrator.enricher import Enricher
-from orchestrator.ownership import execution_of
 from orchestrator.payload import refusal
 from orchestrator.workflow import Pipeline, process_order
 from shared.clients import client_config
+from shared.execution_names import execution_of
 from shared.ledger import Ledger
 from shared.logs import logger
 from shared.order import parse_order

@@ -9,7 +9,8 @@ from typing import Any, NotRequired, TypedDict
 
 from orchestrator.enricher import Enricher
 from shared.clock import utc_now
-from shared.ledger import AlreadyCompleted, Execution, Ledger
+from shared.execution_names import Execution
+from shared.ledger import AlreadyCompleted, Ledger
 from shared.order import Order
 
 

@@ -18,14 +18,13 @@ from orchestrator.enricher import Enricher
 from orchestrator.policies import ENRICH, FINALIZE, RECORD_FAILURE
 from orchestrator.result import order_result
 from shared.errors import REFUSALS, WaitDoesNotFit, restored
-from shared.ledger import Execution, Ledger
+from shared.execution_names import Execution
+from shared.ledger import Ledger
+from shared.ledger_item import MAX_MESSAGE_LENGTH
 from shared.order import Order
 
 STEPS = timedelta(minutes=1)
 """What an execution needs beside its wait: one invocation's longest time."""
-
-MAX_MESSAGE_LENGTH = 1024
-"""Of an error's text in the ledger: it is kept twice in an item that has a limit."""
 
 
 @dataclass(frozen=True)

@@ -8,4 +8,9 @@ from datetime import UTC, datetime
 
 def utc_now() -> str:
     """The time now, such as `2026-02-08T20:58:24.548Z`."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    return timestamp(datetime.now(UTC))
+
+
+def timestamp(moment: datetime) -> str:
+    """A moment with its zone, as the pipeline writes it."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

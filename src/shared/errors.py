@@ -9,6 +9,7 @@
     │   ├── OrderInProgress          another execution owns the order
     │   ├── OrderEnded               the order ended; this execution may not run it again
     │   ├── OrderCancelled           the order was cancelled
+    │   ├── OrderUnknown             the order is not in the ledger
     │   ├── IllegalTransition        the ledger refused a step that the state table does not know
     │   ├── LedgerRejected           DynamoDB refused the request for good (validation, size)
     │   ├── EnrichmentRejected       the enricher answered, and the answer cannot be used
@@ -18,6 +19,7 @@
         ├── LedgerUnavailable
         ├── EnricherUnavailable
         ├── StartUnavailable         Lambda could not take the start now
+        ├── ExecutionUnavailable     Lambda could not read or stop an execution now
         └── RejectUnavailable        the rejected-orders queue could not take the message now
 
 A message never repeats a value of the order: it may end in a log.
@@ -91,6 +93,10 @@ class OrderCancelled(PermanentError):
     """The order was cancelled."""
 
 
+class OrderUnknown(PermanentError):
+    """No order of this id is in the ledger."""
+
+
 class IllegalTransition(PermanentError):
     """The state table does not allow this step from the state the order is in."""
 
@@ -128,6 +134,10 @@ class EnricherUnavailable(TransientError):
 
 class StartUnavailable(TransientError):
     """Lambda throttled the start, failed, or did not answer in time."""
+
+
+class ExecutionUnavailable(TransientError):
+    """Lambda throttled, refused, failed or did not answer a question about an execution, or a stop."""
 
 
 class RejectUnavailable(TransientError):

@@ -1,71 +1,50 @@
-"""An order's execution: its name, and how it is started.
+"""Orders' executions on Lambda: started, stopped, and read as Lambda knows them."""
 
-The name is `{8 hex}-{orderId}-{attempt}`. Lambda gives one name to one execution of a function, answers a
-repeated start of the same payload with the execution that is there, and refuses another payload with 409:
-that is what makes a start happen once. The hex is a hash of `AWS::StackId`, not of the stack's name: a stack
-deleted and created again must not join the dead one's executions.
-"""
-
-import hashlib
-import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.clients import may_pass
-from shared.errors import OrderConflict, StartUnavailable
+from shared.errors import ExecutionUnavailable, OrderConflict, StartUnavailable
+from shared.execution_names import ExecutionName
 from shared.order import Order
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_lambda.literals import ExecutionStatusType
 
-MAX_ATTEMPT: Final = 999_999
-"""The largest attempt whose name fits Lambda's 64 characters beside 8 hex, two dashes and 48 of order id."""
+ENDED_BADLY: Final[tuple["ExecutionStatusType", ...]] = ("FAILED", "TIMED_OUT", "STOPPED")
+"""How an execution ends that did not succeed. The ledger's states of the same names mean the same."""
 
-_NAME: Final = re.compile(r"([0-9a-f]{8})-([A-Za-z0-9][A-Za-z0-9_-]{0,47})-([1-9][0-9]{0,5})", re.ASCII)
-# arn:aws:lambda:REGION:ACCOUNT:function:FUNCTION:VERSION/durable-execution/NAME/ID (botocore, DurableExecutionArn)
-_ARN: Final = re.compile(r"[^/]+/durable-execution/([A-Za-z0-9_-]+)/[A-Za-z0-9_-]+", re.ASCII)
+_PAGE: Final = 1000
 
 
 @dataclass(frozen=True)
-class ExecutionName:
-    """The name of one attempt of one order in one stack."""
+class ExecutionSummary:
+    """An execution that has ended, as a list shows it. Lambda need not say when."""
 
-    stack: str
-    order_id: str
-    attempt: int
-
-    def __str__(self) -> str:
-        return f"{self.stack}-{self.order_id}-{self.attempt}"
-
-    @classmethod
-    def of(cls, stack_id: str, order_id: str, attempt: int) -> "ExecutionName":
-        """The name for an order of the stack with this `AWS::StackId`. Raises ValueError for no attempt 1…999999."""
-        if not 1 <= attempt <= MAX_ATTEMPT:
-            raise ValueError(f"attempt {attempt} is not in 1…{MAX_ATTEMPT}")
-        return cls(stack_hash(stack_id), order_id, attempt)
-
-    @classmethod
-    def parse(cls, text: str) -> "ExecutionName | None":
-        """The name's parts, or None for a name of another form."""
-        match = _NAME.fullmatch(text)
-        return cls(match[1], match[2], int(match[3])) if match else None
-
-    @classmethod
-    def in_arn(cls, execution_arn: str) -> "ExecutionName | None":
-        """The pipeline's name in an execution's ARN, or None where the execution was started without one."""
-        match = _ARN.fullmatch(execution_arn)
-        return cls.parse(match[1]) if match else None
+    arn: str
+    status: str
+    ended_at: datetime | None = None
 
 
-def stack_hash(stack_id: str) -> str:
-    """The 8 hex digits that stand for a stack in its executions' names."""
-    return hashlib.sha256(stack_id.encode()).hexdigest()[:8]
+@dataclass(frozen=True)
+class ExecutionRecord:
+    """An execution as Lambda keeps it until its retention ends. `input` is the text it was started with."""
+
+    arn: str
+    status: str
+    input: str
+    error_type: str | None = None
+    error_message: str | None = None
 
 
 class OrderExecutions:
-    """Starts the orchestrator's executions through its alias."""
+    """The orchestrator's executions, through its alias."""
 
     def __init__(self, client: "LambdaClient", orchestrator_arn: str, stack_id: str) -> None:
         """`orchestrator_arn` is the alias's ARN: Lambda refuses to start a durable function without a qualifier."""
@@ -100,3 +79,77 @@ class OrderExecutions:
         except BotoCoreError as error:
             raise StartUnavailable(f"Lambda did not answer the start: {error}") from error
         return response["DurableExecutionArn"]
+
+    def stop(self, execution_arn: str, error_type: str, message: str) -> None:
+        """Stop an execution, with the reason it ends with; one that has ended or is gone stays as it is.
+
+        Code that is running goes on until its next checkpoint. Raises `ExecutionUnavailable`.
+        """
+        with _translated():
+            try:
+                self._client.stop_durable_execution(
+                    DurableExecutionArn=execution_arn, Error={"ErrorType": error_type, "ErrorMessage": message}
+                )
+            except ClientError as error:
+                if not _is_gone(error):
+                    raise
+
+    def get(self, execution_arn: str) -> ExecutionRecord | None:
+        """An execution with its input and error, or None when Lambda keeps it no more.
+
+        Raises `ExecutionUnavailable`.
+        """
+        with _translated():
+            try:
+                found = self._client.get_durable_execution(DurableExecutionArn=execution_arn)
+            except ClientError as error:
+                if _is_gone(error):
+                    return None
+                raise
+        reason = found.get("Error", {})
+        return ExecutionRecord(
+            arn=found["DurableExecutionArn"],
+            status=found["Status"],
+            input=found.get("InputPayload", ""),
+            error_type=reason.get("ErrorType"),
+            error_message=reason.get("ErrorMessage"),
+        )
+
+    def ended_badly(self, started_after: datetime) -> Iterator[list[ExecutionSummary]]:
+        """Executions of every version that did not succeed, newest first, a page at a time.
+
+        Raises `ExecutionUnavailable`.
+        """
+        function_arn = self._orchestrator_arn.rpartition(":")[0]
+        paginator = self._client.get_paginator("list_durable_executions_by_function")
+        pages = iter(
+            paginator.paginate(
+                FunctionName=function_arn,
+                Statuses=list(ENDED_BADLY),
+                StartedAfter=started_after,
+                PaginationConfig={"PageSize": _PAGE},
+            )
+        )
+        while True:
+            with _translated():
+                page = next(pages, None)
+            if page is None:
+                return
+            yield [
+                ExecutionSummary(found["DurableExecutionArn"], found["Status"], found.get("EndTimestamp"))
+                for found in page.get("DurableExecutions", [])
+            ]
+
+
+def _is_gone(error: ClientError) -> bool:
+    return error.response["Error"]["Code"] == "ResourceNotFoundException"
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        raise ExecutionUnavailable(f"Lambda: {error}") from error
+    except BotoCoreError as error:
+        raise ExecutionUnavailable(f"Lambda did not answer: {error}") from error

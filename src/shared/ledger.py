@@ -1,29 +1,22 @@
-"""The order ledger: one item an order, one conditional update a transition.
+"""The order ledger, as the execution that owns an order writes it: one conditional update a transition.
 
     claim ───────────────► enriched ───────────► finalizing ───► completed
     RECEIVED, ENRICHING    ENRICHED, WAITING     FINALIZING      COMPLETED
                                                                  (or failed: FAILED)
 
 Every condition names the ARN of the execution that owns the order, the fence: an ARN ends in a unique id, so a
-stalled process of an earlier attempt cannot write into the next. A condition that fails hands back the item
-(`ReturnValuesOnConditionCheckFailure`), which tells a repeat from a conflict without another read. A repeat of a
-write that was applied finds its target in the history and writes nothing, so a lost answer does no harm.
+stalled process of an earlier attempt cannot write into the next. A repeat of a write that was applied finds its target
+in the history and writes nothing, so a lost answer does no harm.
 
 Who may write what, and why: `docs/architecture.md`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from shared.clock import utc_now
 from shared.errors import (
     IllegalTransition,
-    LedgerRejected,
-    LedgerUnavailable,
     OrderCancelled,
     OrderConflict,
     OrderEnded,
@@ -31,33 +24,15 @@ from shared.errors import (
     PermanentError,
     TooManyStarts,
 )
-from shared.ledger_item import STATE_INDEX, LedgerEntry, Transition, marshalled, state_shard, state_shards
+from shared.execution_names import Execution
+from shared.ledger_item import LedgerEntry
+from shared.ledger_table import Condition, LedgerTable
 from shared.order import Order
 from shared.states import RETRYABLE, TERMINAL, State, predecessors
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 MAX_STARTS: Final = 15
 """How often enrich may begin in one attempt: a step that kills its process asks no retry policy. More than the
 ledger's policy tries, so that an outage is sat out."""
-
-# What DynamoDB will say to the same request for ever. All else, a missing permission or key included, someone can put
-# right while the policy tries again.
-_FINAL: Final = frozenset({"ValidationException", "ItemCollectionSizeLimitExceededException"})
-
-
-@dataclass(frozen=True)
-class Execution:
-    """An execution as the ledger knows it: the order it was started for, its ARN, and which attempt it says it is.
-
-    An execution without a name counts as attempt 1 and is not `named`: only a name can say that it is a retry.
-    """
-
-    order_id: str
-    arn: str
-    attempt: int = 1
-    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,16 +51,8 @@ class AlreadyCompleted:
     result: Mapping[str, Any]
 
 
-class Ledger:
-    """The ledger table. A request is tried once: retrying is the business of the caller's policy.
-
-    Every method may raise `LedgerUnavailable` (throttled, failed or silent) and `LedgerRejected` (refused for good).
-    """
-
-    def __init__(self, client: "DynamoDBClient", table: str, now: Callable[[], str] = utc_now) -> None:
-        self._client = client
-        self._table = table
-        self._now = now
+class Ledger(LedgerTable):
+    """The ledger table with the writes of an order's owner."""
 
     def claim(self, order: Order, me: Execution) -> Claimed | AlreadyCompleted:
         """An execution's first write: RECEIVED and ENRICHING, or the reason why not.
@@ -94,7 +61,7 @@ class Ledger:
         `TooManyStarts` when this attempt began too often.
         """
         starts = 1
-        found = self._begin(order, me, after=None)
+        found = self._begin_enriching(order, me, after=None)
         while found is not None:  # whoever loses a race below sees the item that won, and decides afresh
             if found.execution_arn == me.arn:
                 if found.state in TERMINAL:
@@ -106,7 +73,7 @@ class Ledger:
                 starts = found.starts + 1
                 found = self._count_start(found)
             elif found.state in RETRYABLE and me.named and me.attempt == found.attempt + 1:
-                found = self._begin(order, me, after=found)
+                found = self._begin_enriching(order, me, after=found)
             elif found.order_digest != order.digest():
                 raise OrderConflict(
                     f"order {found.order_id} is known with another body: {found.state}, {found.execution_arn}"
@@ -139,63 +106,16 @@ class Ledger:
         error = {"type": error_type, "message": message}
         self._advance(me, (State.FAILED,), {"error": error}, detail=f"{error_type}: {message}")
 
-    def get(self, order_id: str) -> LedgerEntry | None:
-        """The order as it is now (a consistent read), or None."""
-        with _translated():
-            response = self._client.get_item(TableName=self._table, Key=_key(order_id), ConsistentRead=True)
-        return LedgerEntry.of(response["Item"]) if "Item" in response else None
-
-    def in_state(self, state: State, limit: int = 100) -> list[str]:
-        """The ids of up to `limit` orders in a state, longest unmoved first, as the index knows them by now."""
-        found: list[tuple[str, str]] = []
-        for shard in state_shards(state):
-            with _translated():
-                response = self._client.query(
-                    TableName=self._table,
-                    IndexName=STATE_INDEX,
-                    KeyConditionExpression="stateShard = :shard",
-                    ExpressionAttributeValues=marshalled({":shard": shard}),
-                    Limit=limit,
-                )
-            found += [(item["updatedAt"]["S"], item["orderId"]["S"]) for item in response["Items"]]
-        return [order_id for _, order_id in sorted(found)[:limit]]
-
-    def _begin(self, order: Order, me: Execution, after: LedgerEntry | None) -> LedgerEntry | None:
-        """Write the first two transitions of an attempt: the order's first, or the one `after` an ended one.
-
-        None when written, else the item that was in the way.
-        """
-        if after is None:
-            condition, values = "attribute_not_exists(orderId)", {}
-        else:
-            condition = "executionArn = :before AND version = :version"
-            values = {":before": after.execution_arn, ":version": after.version}
-        fields = {
-            "attempt": me.attempt,
-            "executionArn": me.arn,
-            "order": order.canonical(),
-            "orderDigest": order.digest(),
-            "customerId": order.customer_id,
-            "enrichStarts": 1,
-            "enrichment": None,
-            "result": None,
-            "error": None,
-        }
-        at = self._now()
-        steps = (
-            Transition(State.RECEIVED, at, me.attempt, execution_arn=me.arn),
-            Transition(State.ENRICHING, at, me.attempt),
-        )
-        return self._append(me.order_id, steps, fields, condition, values)
+    def _begin_enriching(self, order: Order, me: Execution, after: LedgerEntry | None) -> LedgerEntry | None:
+        return self.begin(order, me, (State.RECEIVED, State.ENRICHING), after, fields={"enrichStarts": 1})
 
     def _count_start(self, mine: LedgerEntry) -> LedgerEntry | None:
         """Count one more start of enrich. None when counted, else the item as it has become meanwhile."""
-        return self._update(
-            mine.order_id,
-            {"enrichStarts": mine.starts + 1},
+        unmoved = Condition(
             "executionArn = :me AND version = :version AND enrichStarts = :starts",
             {":me": mine.execution_arn, ":version": mine.version, ":starts": mine.starts},
         )
+        return self.update(mine.order_id, {"enrichStarts": mine.starts + 1}, unmoved)
 
     def _advance(
         self,
@@ -210,15 +130,9 @@ class Ledger:
         Raises `OrderInProgress` when another execution owns the order, `OrderCancelled` or `OrderEnded` when it has
         ended, `IllegalTransition` when the state table does not know the step.
         """
-        at = self._now()
         before = {f":from{i}": state for i, state in enumerate(predecessors(targets[0]))}
-        found = self._append(
-            me.order_id,
-            [Transition(state, at, me.attempt, detail) for state in targets],
-            fields or {},
-            f"executionArn = :me AND #state IN ({', '.join(before)})",
-            {":me": me.arn, **before},
-        )
+        may_follow = Condition(f"executionArn = :me AND #state IN ({', '.join(before)})", {":me": me.arn, **before})
+        found = self.move(me.order_id, me.attempt, targets, may_follow, fields=fields, detail=detail)
         if found is None:
             return None
         if found.execution_arn != me.arn:
@@ -231,72 +145,6 @@ class Ledger:
             raise _refusal(found)
         raise IllegalTransition(f"order {me.order_id} cannot go from {found.state} to {targets[0]}")
 
-    def _append(
-        self,
-        order_id: str,
-        steps: Sequence[Transition],
-        fields: Mapping[str, Any],
-        condition: str,
-        values: Mapping[str, Any],
-    ) -> LedgerEntry | None:
-        """Append to the history and move the state with it. None when written, else the item that refused."""
-        last = steps[-1]
-        moved = {"state": last.state, "stateShard": state_shard(last.state, order_id), "updatedAt": last.at}
-        return self._update(
-            order_id,
-            {**fields, **moved},
-            condition,
-            {
-                **values,
-                ":steps": [step.stored() for step in steps],
-                ":count": len(steps),
-                ":none": [],
-                ":zero": 0,
-            },
-            more="history = list_append(if_not_exists(history, :none), :steps),"
-            " version = if_not_exists(version, :zero) + :count",
-        )
-
-    def _update(
-        self,
-        order_id: str,
-        fields: Mapping[str, Any],
-        condition: str,
-        values: Mapping[str, Any],
-        more: str = "",
-    ) -> LedgerEntry | None:
-        """One conditional update: set `fields`, remove those that are None. None when written, else the item found.
-
-        Raises `IllegalTransition` when there is no item where one was expected.
-        """
-        kept = {name: value for name, value in fields.items() if value is not None}
-        gone = [f"#{name}" for name in fields if name not in kept]
-        sets = [f"#{name} = :{name}" for name in kept] + ([more] if more else [])
-        expression = "SET " + ", ".join(sets) + (" REMOVE " + ", ".join(gone) if gone else "")
-        try:
-            with _translated():
-                self._client.update_item(
-                    TableName=self._table,
-                    Key=_key(order_id),
-                    UpdateExpression=expression,
-                    ConditionExpression=condition,
-                    ExpressionAttributeNames={f"#{name}": name for name in fields},
-                    ExpressionAttributeValues=marshalled(
-                        {**values, **{f":{name}": value for name, value in kept.items()}}
-                    ),
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-        except self._client.exceptions.ConditionalCheckFailedException as refused:
-            item: Any = refused.response.get("Item")
-            if item is None:
-                raise IllegalTransition(f"order {order_id} is not in the ledger") from None
-            return LedgerEntry.of(item)
-        return None
-
-
-def _key(order_id: str) -> dict[str, Any]:
-    return marshalled({"orderId": order_id})
-
 
 def _refusal(found: LedgerEntry) -> PermanentError:
     """Why the execution that owns the order, or the order's end, leaves no room for the one that asked."""
@@ -306,19 +154,3 @@ def _refusal(found: LedgerEntry) -> PermanentError:
     if found.state in TERMINAL:
         return OrderEnded(state)
     return OrderInProgress(state)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """DynamoDB's errors in the ledger's words; a failed condition is an answer and passes through."""
-    try:
-        yield
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code == "ConditionalCheckFailedException":
-            raise
-        if code in _FINAL:
-            raise LedgerRejected(f"DynamoDB: {error}") from error
-        raise LedgerUnavailable(f"DynamoDB: {code}") from error
-    except BotoCoreError as error:
-        raise LedgerUnavailable(f"DynamoDB did not answer: {error}") from error

@@ -13,6 +13,9 @@ STATE_INDEX: Final = "StateIndex"
 SHARDS: Final = 4
 """Partitions of the index per state: one takes about 1,000 writes a second, a Region starts 300 executions."""
 
+MAX_MESSAGE_LENGTH: Final = 1024
+"""Of an error's text, its type or a reason, each: they are kept in an item that has a limit."""
+
 
 @dataclass(frozen=True)
 class Transition:
@@ -37,7 +40,11 @@ class Transition:
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """What the ledger knows of one order. `version` is the number of transitions so far."""
+    """What the ledger knows of one order. `version` is the number of transitions so far.
+
+    `conflicts`: the executions (`executionArn`, `at`) whose other body was rejected after ingest could not see it.
+    `execution_status`: how the owner ended on Lambda, where that is not what `state` says.
+    """
 
     order_id: str
     state: State
@@ -52,6 +59,17 @@ class LedgerEntry:
     enrichment: Mapping[str, Any] | None = None
     result: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
+    conflicts: tuple[Mapping[str, str], ...] = ()
+    execution_status: str | None = None
+
+    @property
+    def owners(self) -> frozenset[str]:
+        """The ARNs of the executions that own, or owned, an attempt."""
+        return frozenset(step.execution_arn for step in self.history if step.execution_arn is not None)
+
+    def has_conflict(self, execution_arn: str) -> bool:
+        """Whether an execution's conflict is noted."""
+        return any(conflict["executionArn"] == execution_arn for conflict in self.conflicts)
 
     @property
     def reached(self) -> frozenset[State]:
@@ -85,6 +103,8 @@ class LedgerEntry:
             enrichment=fields.get("enrichment"),
             result=fields.get("result"),
             error=fields.get("error"),
+            conflicts=tuple(fields.get("conflicts", ())),
+            execution_status=fields.get("executionStatus"),
         )
 
 

@@ -14,7 +14,8 @@ from shared.errors import (
     OrderInProgress,
     TooManyStarts,
 )
-from shared.ledger import MAX_STARTS, AlreadyCompleted, Claimed, Execution, Ledger
+from shared.execution_names import Execution
+from shared.ledger import MAX_STARTS, AlreadyCompleted, Claimed, Ledger
 from shared.ledger_item import state_shards
 from shared.order import parse_order
 from shared.states import TERMINAL, TRANSITIONS, State
@@ -26,12 +27,6 @@ RESULT = {"finalizedAt": "2026-01-01T00:00:00.000Z", "processedAt": "2026-01-01T
 ME = Execution("ORDER-1", "arn:first", 1, named=True)
 OTHER = Execution("ORDER-1", "arn:other", 1, named=True)
 RETRY = Execution("ORDER-1", "arn:second", 2, named=True)
-
-
-@pytest.fixture
-def ledger(dynamodb, ledger_table):
-    ticks = itertools.count()
-    return Ledger(dynamodb, ledger_table, now=lambda: f"2026-01-01T00:00:{next(ticks):06.3f}Z")
 
 
 def force(dynamodb, state):

@@ -1,6 +1,8 @@
 """Any template, beside another stack: what starts its functions, and what is refused or named."""
 
+import base64
 import json
+import urllib.request
 import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -116,6 +118,63 @@ def test_a_tables_stream_starts_an_execution(sources, stack, started_with):
     assert started_with("from the table")["Records"][0]["eventName"] == "INSERT"
 
 
+def test_a_buckets_notification_starts_an_execution(sources, stack, started_with):
+    """https://docs.aws.amazon.com/lambda/latest/dg/with-s3.html"""
+    stack.client("s3").put_object(Bucket=sources.outputs["BucketName"], Key="from-the-bucket", Body=b"an order")
+    [record] = started_with("from-the-bucket")["Records"]
+    assert (record["eventSource"], record["eventName"]) == ("aws:s3", "ObjectCreated:Put")
+
+
+def test_a_data_stream_starts_an_execution(sources, stack, started_with):
+    """https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html"""
+    data = base64.b64encode(b"from the data stream").decode()
+    stack.client("kinesis").put_record(
+        StreamName=sources.outputs["StreamName"], Data=b"from the data stream", PartitionKey="an order"
+    )
+    assert started_with(data)["Records"][0]["eventSource"] == "aws:kinesis"
+
+
+@pytest.mark.parametrize(("api", "stage"), [("RestApiId", "Prod"), ("HttpApiId", "$default")])
+def test_an_api_answers_with_the_result_of_a_durable_execution(sources, stack, started_with, api, stage):
+    """https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html"""
+    url = f"{stack.endpoint}/restapis/{sources.outputs[api]}/{stage}/_user_request_/orders"
+    order = json.dumps({"from": api}).encode()
+    request = urllib.request.Request(url, order, {"Content-Type": "application/json"}, method="POST")
+    with urllib.request.urlopen(request, timeout=30) as response:
+        assert json.load(response)["greeting"] == "from its own stack"
+    assert json.loads(started_with(api)["body"]) == {"from": api}
+
+
+@pytest.fixture
+def output_of(sources, stack, eventually):
+    """Runs a state machine to its end; what it returned."""
+    client = stack.client("stepfunctions")
+
+    def run(machine, event):
+        arn = client.start_execution(stateMachineArn=sources.outputs[machine], input=json.dumps(event))["executionArn"]
+
+        def look():
+            execution = client.describe_execution(executionArn=arn)
+            return execution if execution["status"] != "RUNNING" else None
+
+        execution = eventually(look)
+        assert execution["status"] == "SUCCEEDED", execution
+        return json.loads(execution["output"])
+
+    return run
+
+
+def test_a_task_state_waits_for_the_end_of_a_durable_execution(output_of):
+    """https://docs.aws.amazon.com/step-functions/latest/dg/connect-lambda.html"""
+    assert output_of("MachineArn", {"from": "a machine"})["input"] == {"from": "a machine"}
+
+
+def test_a_task_state_that_invokes_by_event_does_not_wait(output_of, started_with, tmp_path):
+    assert output_of("StarterArn", {"hold": str(tmp_path / "let go")})["StatusCode"] == 202
+    (tmp_path / "let go").touch()
+    assert started_with(str(tmp_path))
+
+
 def test_code_may_be_a_zip(beside, aws_lambda, tmp_path):
     with zipfile.ZipFile(tmp_path / "code.zip", "w") as archive:
         archive.writestr("index.py", "def handler(event, context):\n    return 'from a zip'\n")
@@ -151,10 +210,11 @@ def mapping(**properties):
         (function(Runtime="java21"), "Runtime java21 is not supported"),
         (function(PackageType="Image", Code={"ImageUri": "an/image"}), "container images"),
         (function(FileSystemConfigs=[{"Arn": "an:arn", "LocalMountPath": "/mnt/a"}]), "FileSystemConfigs"),
+        ({"A": {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"Body": {"openapi": "3.0.1"}}}}, "Body of AWS::ApiG"),
         (mapping(TumblingWindowInSeconds=10), "TumblingWindowInSeconds"),
         (mapping(EventSourceArn="arn:aws:kafka:eu-central-2:000000000000:cluster/a/b"), "event sources of kafka"),
     ],
-    ids=["type", "runtime", "image", "files", "window", "source"],
+    ids=["type", "runtime", "image", "files", "routes", "window", "source"],
 )
 def test_what_cannot_be_carried_out_is_refused_by_name(beside, tmp_path, resources, said):
     (tmp_path / "template.yaml").write_text(json.dumps({"Resources": resources}))

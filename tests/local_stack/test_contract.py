@@ -267,6 +267,21 @@ def test_a_result_of_a_megabyte_is_returned_whole(run):
     assert len(run("large result", bytes=1_000_000)[1]) == 1_000_000
 
 
+def test_an_invocation_that_is_out_of_memory_is_tried_again(start, client, events, eventually):
+    """https://docs.aws.amazon.com/lambda/latest/dg/durable-execution-sdk-retries.html"""
+    if not REAL_STACK and not Path("/proc/self/status").exists():
+        pytest.skip("here MemorySize is held against what /proc tells")
+    arn = start("too much")
+
+    def failures():
+        details = [event.get("InvocationCompletedDetails", {}) for event in events(arn)]
+        return [detail["Error"]["Payload"]["ErrorType"] for detail in details if "Error" in detail]
+
+    eventually(lambda: len(failures()) >= 2, 60)
+    client.stop_durable_execution(DurableExecutionArn=arn)
+    assert set(failures()) == {"Runtime.OutOfMemory"}
+
+
 EVERYTHING = {
     "step": {"echo": 1},
     "wait": "waited",

@@ -5,7 +5,10 @@ Failed at once: an exception that leaves the handler, an answer that is not one 
 https://docs.aws.amazon.com/lambda/latest/dg/durable-execution-sdk-retries.html
 """
 
+import io
 import json
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,14 +44,20 @@ def _is_invocation(event):
 
 
 @pytest.mark.parametrize(
-    ("function", "way"), [("Durable", "crash_once"), ("Trouble", "kill_once"), ("Trouble", "raise_once")]
+    ("function", "way", "error"),
+    [
+        ("Durable", "crash_once", ("Runtime.ExitError", "Runtime exited with error: exit status 1")),
+        ("Trouble", "kill_once", ("Runtime.ExitError", "Runtime exited with error: signal: killed")),
+        ("Trouble", "raise_once", ("InvocationError", "as if Lambda had failed")),
+    ],
 )
-def test_a_failed_invocation_is_tried_again_and_told_with_its_error(run, tmp_path, function, way):
-    """`kill_once` is what a handler that is out of memory meets: SIGKILL."""
+def test_a_failed_invocation_is_tried_again_and_told_with_its_error(run, tmp_path, function, way, error):
     execution, invocations = run(function, **{way: str(tmp_path / "mark")})
     assert execution["Status"] == "SUCCEEDED"
     failed, succeeded = invocations
-    assert failed["Error"]["Payload"]["ErrorMessage"]
+    error_type, message = error
+    assert failed["Error"]["Payload"]["ErrorType"] == error_type
+    assert failed["Error"]["Payload"]["ErrorMessage"].endswith(message)
     assert "Error" not in succeeded
     assert failed["StartTimestamp"] <= failed["EndTimestamp"] <= succeeded["StartTimestamp"]
 
@@ -189,3 +198,88 @@ def test_a_result_that_is_no_json_is_an_error_of_the_runtime(stack):
     assert error == "Unhandled"
     assert report["errorType"] == "Runtime.MarshalError"
     assert "set is not JSON serializable" in report["errorMessage"]
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="MemorySize is enforced by /proc")
+
+
+@needs_proc
+def test_an_invocation_that_needs_more_than_its_memory_size_ends_out_of_memory_and_nothing_else_does(stack, tmp_path):
+    """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
+    let_go = tmp_path / "let go"
+    with ThreadPoolExecutor(1) as caller:
+        neighbour = caller.submit(invoke_plain, stack, {"hold": str(let_go)})
+        while not Path(f"{let_go}.reached").exists():
+            assert not neighbour.done()
+        for a_moment_or_for_ever in ({}, {"hold": str(tmp_path / "never")}):
+            error, report = invoke_plain(stack, {"too_much": True, **a_moment_or_for_ever})
+            assert error == "Unhandled"
+            assert report.keys() == {"errorType", "errorMessage"}
+            assert report["errorType"] == "Runtime.OutOfMemory"
+            assert report["errorMessage"].endswith("Error: Runtime exited with error: signal: killed")
+            assert invoke_plain(stack, {})[0] is None
+        let_go.touch()
+        error, answer = neighbour.result(timeout=20)
+    assert error is None
+    assert answer["version"] == "$LATEST"
+
+
+@needs_proc
+def test_a_durable_execution_that_is_out_of_memory_is_invoked_again_until_it_fits(run, tmp_path):
+    execution, invocations = run("Trouble", too_much=2, marks=str(tmp_path))
+    assert execution["Status"] == "SUCCEEDED"
+    *failed, succeeded = invocations
+    assert [invocation["Error"]["Payload"]["ErrorType"] for invocation in failed] == ["Runtime.OutOfMemory"] * 2
+    assert "Error" not in succeeded
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@needs_proc
+def test_a_durable_execution_that_never_fits_into_its_memory_size_times_out(run, tmp_path):
+    execution, invocations = run("BriefTrouble", too_much=1_000, marks=str(tmp_path))
+    assert execution["Status"] == "TIMED_OUT"
+    assert {invocation["Error"]["Payload"]["ErrorType"] for invocation in invocations} == {"Runtime.OutOfMemory"}
+    assert len(invocations) >= 2
+
+
+ENDS_WHEN_IMPORTED = """
+import os, time
+from pathlib import Path
+if Path({ends!r}).exists():
+    os._exit(3)
+def handler(event, context):
+    Path({reached!r}).touch()
+    while not Path({let_go!r}).exists():
+        time.sleep(0.01)
+    return "let go"
+"""
+
+
+def test_a_process_that_ends_while_it_starts_is_told_and_ends_no_other(stack, aws_lambda, tmp_path):
+    paths = {name: tmp_path / name for name in ("ends", "reached", "let_go")}
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as code:
+        code.writestr("index.py", ENDS_WHEN_IMPORTED.format(**{name: str(path) for name, path in paths.items()}))
+    aws_lambda.create_function(
+        FunctionName="ends-when-imported",
+        Runtime="python3.13",
+        Role="arn:aws:iam::000000000000:role/none",
+        Handler="index.handler",
+        Timeout=30,
+        Code={"ZipFile": archive.getvalue()},
+    )
+
+    def invoke():
+        return aws_lambda.invoke(FunctionName="ends-when-imported")
+
+    with ThreadPoolExecutor(1) as caller:
+        neighbour = caller.submit(invoke)
+        while not paths["reached"].exists():
+            assert not neighbour.done()
+        paths["ends"].touch()
+        report = json.loads(invoke()["Payload"].read())
+        paths["let_go"].touch()
+        assert neighbour.result(timeout=20)["Payload"].read() == b'"let go"'
+    aws_lambda.delete_function(FunctionName="ends-when-imported")
+    assert report["errorType"] == "Runtime.ExitError"
+    assert report["errorMessage"].endswith("Runtime exited with error: exit status 3")

@@ -14,7 +14,8 @@ from tools.local_stack import local_stack, processes
 
 FIXTURE = Path(__file__).parent / "fixture" / "template.yaml"
 AT_ONCE = 200
-# What the interpreter may keep besides; what is kept of an execution is its input, twice, and its history.
+# What the interpreter and SQLite's cache may keep, beside the room that the inputs took while their executions ran:
+# nothing is held of one that has ended (test_runner proves that), but freed memory is not given back at once.
 GROWTH_BYTES = 12 * 1024 * 1024
 MOST_THREADS = 64  # its pools': 32 for the API, 8 lanes, 6 and 6 for invocations, and its own
 PADDING = "x" * 20_000

@@ -6,7 +6,13 @@ import zipfile
 
 import pytest
 
-from tools.local_stack.ministack_process import aliases, dropped_properties, durable_targets, interpreters
+from tools.local_stack.ministack_process import (
+    aliases,
+    dropped_properties,
+    durable_targets,
+    interpreters,
+    process_ends,
+)
 
 
 @pytest.mark.parametrize(("chance", "version"), [(0.0, "2"), (0.29, "2"), (0.31, None), (0.99, None)])
@@ -66,3 +72,16 @@ def test_a_name_on_path_with_no_python_behind_it_is_not_taken(tmp_path, monkeypa
     here = interpreters.PROCESSOR.get(platform.machine(), platform.machine())
     with pytest.raises(interpreters.CannotRunError, match=r"no python3\.99 on PATH"):
         interpreters.interpreter({("3.99", here)}, "/bin/true")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (0, "Runtime exited without providing a reason"),
+        (3, "Runtime exited with error: exit status 3"),
+        (-9, "Runtime exited with error: signal: killed"),
+        (-11, "Runtime exited with error: signal: segmentation fault"),
+    ],
+)
+def test_a_process_that_ended_is_told_in_lambdas_words(code, said):
+    assert process_ends.reason(code) == said

@@ -1,8 +1,11 @@
 """The durable runner where it differs from the testing SDK's, without processes."""
 
+import gc
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from aws_durable_execution_sdk_python.execution import DurableExecutionInvocationOutput, InvocationStatus
@@ -13,7 +16,8 @@ from aws_durable_execution_sdk_python_testing.invoker import InvokeResponse, Lam
 from tools.local_stack.durable import runner
 from tools.local_stack.durable.invoker import InvocationFailedError
 from tools.local_stack.durable.lanes import SharedThreadLane
-from tools.local_stack.durable.store import Store
+from tools.local_stack.durable.record import ExecutionRecord
+from tools.local_stack.durable.store import Selection, Store
 from tools.local_stack.functions import DurableConfig, FunctionVersion
 
 
@@ -32,31 +36,50 @@ class Crashing(LambdaInvoker):
 
 
 @pytest.fixture
-def run(monkeypatch):
-    """Runs one execution to its end; the execution and the status changes reported of it."""
+def store(tmp_path):
+    return Store(tmp_path / "executions.sqlite")
+
+
+@pytest.fixture
+def started(monkeypatch, store):
+    """A runner on the store, of a handler that fails a number of times before it succeeds."""
     monkeypatch.setattr(runner, "FIRST_RETRY_SECONDS", 0.01)
     monkeypatch.setattr(runner, "LONGEST_RETRY_SECONDS", 0.02)
-    started = []
+    runners = []
+
+    def start(failures, on_status_change):
+        durable = runner.DurableRunner(
+            store, Crashing(failures), UnconfiguredChildDispatcher(), 2, on_status_change=on_status_change
+        )
+        durable.start()
+        runners.append(durable)
+        return durable
+
+    yield start
+    for durable in runners:
+        durable.shutdown()
+        durable._scheduler.stop()
+
+
+def run_one(durable, name, execution_timeout=30):
+    execution = durable.create(FunctionVersion("f", "7", DurableConfig(execution_timeout, 1)), name, "{}")
+    end = durable.end_of(execution)
+    durable.launch(execution)
+    end.result(timeout=20)
+    assert durable.end_of(execution) is None
+    return execution
+
+
+@pytest.fixture
+def run(started):
+    """Runs one execution to its end; the execution and the status changes reported of it."""
 
     def to_its_end(failures, execution_timeout=30):
         changes = []
-        durable = runner.DurableRunner(
-            Store(), Crashing(failures), UnconfiguredChildDispatcher(), 2, on_status_change=changes.append
-        )
-        durable.start()
-        started.append(durable)
-        function = FunctionVersion("f", "7", DurableConfig(execution_timeout, 1))
-        execution = durable.create(function, "name", "{}")
-        end = durable.end_of(execution)
-        durable.launch(execution)
-        end.result(timeout=20)
-        assert durable.end_of(execution) is None
+        execution = run_one(started(failures, changes.append), "name", execution_timeout)
         return execution, [change.status for change in changes]
 
-    yield to_its_end
-    for durable in started:
-        durable.shutdown()
-        durable._scheduler.stop()
+    return to_its_end
 
 
 def test_failed_invocations_are_tried_again_beyond_the_testing_sdks_five(run):
@@ -69,6 +92,45 @@ def test_failed_invocations_are_tried_until_the_execution_timeout(run):
     execution, changes = run(failures=1_000_000, execution_timeout=1)
     assert execution.current_status() is ExecutionStatus.TIMED_OUT
     assert changes == [ExecutionStatus.RUNNING, ExecutionStatus.TIMED_OUT]
+
+
+def test_no_execution_that_has_ended_is_in_memory(started, store, eventually):
+    durable = started(0, lambda _change: None)
+    names = [f"execution-{number}" for number in range(30)]
+    with ThreadPoolExecutor(4) as callers:
+        list(callers.map(lambda name: run_one(durable, name).durable_execution_arn, names))
+    assert store.running() == []
+
+    def none_is_left():
+        gc.collect()
+        records = [thing for thing in gc.get_objects() if type(thing) is ExecutionRecord]
+        return not [record for record in records if record.start_input.execution_name in names]
+
+    # What they wait for is the last step of their last invocations.
+    eventually(none_is_left)
+    assert sorted(
+        summary.durable_execution_name for summary in store.select(Selection("f"), 100, oldest_first=True)
+    ) == sorted(names)
+
+
+def test_an_execution_that_has_ended_is_read_as_it_was_to_the_microsecond(started, store):
+    execution = run_one(started(1, lambda _change: None), "name")
+    store.save(execution)
+    read = store.load(execution.durable_execution_arn)
+    assert read is not execution
+    assert read.started == execution.started
+    assert read.ended == execution.ended
+    assert read.invocation_completions == execution.invocation_completions
+    assert read.to_json_dict() == json.loads(json.dumps(execution.to_json_dict()))
+
+
+def test_an_execution_is_forgotten_at_the_end_of_its_retention(started, store):
+    execution = run_one(started(0, lambda _change: None), "name")
+    end_of_retention = execution.ended + timedelta(days=1)
+    assert store.expired(end_of_retention - timedelta(microseconds=1)) == []
+    assert store.expired(end_of_retention) == [execution.durable_execution_arn]
+    store.delete(execution.durable_execution_arn)
+    assert store.named("f", "name") is None
 
 
 def test_a_lane_runs_its_tasks_in_order_and_one_at_a_time():

@@ -64,7 +64,7 @@ def deployable(folder):
     text = (ROOT / "template.yaml").read_text()
     for before, after in {
         "Handler: orchestrator.handler.handler": "Handler: recording.handler",
-        "          WAIT_SECONDS:": f"          RECORDINGS: {recordings}\n          WAIT_SECONDS:",
+        "          ENRICHER_ARN:": f"          RECORDINGS: {recordings}\n          ENRICHER_ARN:",
     }.items():
         assert text.count(before) == 1, f"template.yaml has changed: {before}"
         text = text.replace(before, after)

@@ -33,7 +33,7 @@ def parameters(template):
 
 @pytest.fixture(scope="session")
 def handlers():
-    """The three handler modules, wired as on Lambda."""
+    """The four handler modules, wired as on Lambda."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "AWS_ACCESS_KEY_ID": "test",
@@ -49,7 +49,7 @@ def handlers():
             "EXECUTION_TIMEOUT_SECONDS": "900",
         }.items():
             patch.setenv(name, value)
-        names = ("ingest.handler", "orchestrator.handler", "enricher.handler")
+        names = ("ingest.handler", "orchestrator.handler", "enricher.handler", "reconciler.handler")
         for name in names:
             patch.delitem(sys.modules, name, raising=False)
         return SimpleNamespace(**{name.split(".")[0]: importlib.import_module(name) for name in names})

@@ -7,6 +7,12 @@ import pytest
 from tools.template_check import TEMPLATE
 
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
+RECONCILES = {
+    ("lambda:GetDurableExecution", "DurableOrderProcessor:*"),
+    ("dynamodb:GetItem", "LedgerTable"),
+    ("dynamodb:UpdateItem", "LedgerTable"),
+    ("sqs:SendMessage", "RejectedOrders"),
+}
 ALLOWED = {
     "OrderIngestRole": {
         ("sqs:ReceiveMessage", "OrdersQueue"),
@@ -27,8 +33,21 @@ ALLOWED = {
         ("dynamodb:GetItem", "CustomersTable"),
         *((action, "OrderEnricherLogs") for action in LOGS),
     },
+    "OrderReconcilerRole": {
+        ("sqs:ReceiveMessage", "StatusChangesQueue"),
+        ("sqs:DeleteMessage", "StatusChangesQueue"),
+        ("sqs:GetQueueAttributes", "StatusChangesQueue"),
+        *RECONCILES,
+        *((action, "OrderReconcilerLogs") for action in LOGS),
+    },
+    "OrderSweepRole": {
+        ("lambda:ListDurableExecutionsByFunction", "DurableOrderProcessor"),
+        ("dynamodb:Query", "LedgerTable/index/StateIndex"),
+        *RECONCILES,
+        *((action, "OrderSweepLogs") for action in LOGS),
+    },
 }
-# The one resource that is written out: executions of whatever version, with whatever id.
+# The one ARN that is written out: executions of whatever version, with whatever id.
 EXECUTIONS = (
     "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-DurableOrderProcessor:*"
 )
@@ -50,13 +69,15 @@ def target(resource):
             return name
         case {"Fn::Sub": text} if text == EXECUTIONS:
             return "DurableOrderProcessor:*"
+        case {"Fn::Sub": "${LedgerTable.Arn}/index/StateIndex"}:
+            return "LedgerTable/index/StateIndex"
     raise AssertionError(f"a resource that this test does not know: {resource}")
 
 
 def test_each_function_has_a_role_of_its_own(resources, properties):
     roles = {name for name, resource in resources.items() if resource["Type"] == "AWS::IAM::Role"}
     assert roles == ALLOWED.keys()
-    for function in ("OrderIngest", "DurableOrderProcessor", "OrderEnricher"):
+    for function in ("OrderIngest", "DurableOrderProcessor", "OrderEnricher", "OrderReconciler", "OrderSweep"):
         assert properties(function)["Role"] == {"Fn::GetAtt": [f"{function}Role", "Arn"]}
 
 
@@ -103,7 +124,7 @@ def test_a_star_in_the_template_has_its_reason_above_it():
         for number, line in enumerate(lines)
         if line.strip().startswith("Resource:") and ("*" in line or "Logs.Arn" in line)
     ]
-    assert len(starred) == 4
+    assert len(starred) == 7
     for number in starred:
         assert lines[number - 1].strip().startswith("#"), lines[number]
 

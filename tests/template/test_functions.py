@@ -10,7 +10,13 @@ import pytest
 from tools.template_check import TEMPLATE, translated
 
 SRC = TEMPLATE.parent / "src"
-FUNCTIONS = {"OrderIngest": "ingest", "DurableOrderProcessor": "orchestrator", "OrderEnricher": "enricher"}
+FUNCTIONS = {
+    "OrderIngest": "ingest",
+    "DurableOrderProcessor": "orchestrator",
+    "OrderEnricher": "enricher",
+    "OrderReconciler": "reconciler",
+    "OrderSweep": "reconciler",
+}
 ALIAS = "DurableOrderProcessorAliasprod"
 
 
@@ -71,6 +77,18 @@ def test_the_environment_points_at_the_stacks_own_parts(properties):
         "WAIT_SECONDS": {"Ref": "WaitSeconds"},
     }
     assert variables("OrderEnricher") == {"CUSTOMERS_TABLE": {"Ref": "CustomersTable"}}
+    assert (
+        variables("OrderReconciler")
+        == variables("OrderSweep")
+        == {
+            "EXECUTION_TIMEOUT_SECONDS": {"Ref": "ExecutionTimeoutSeconds"},
+            "LEDGER_TABLE": {"Ref": "LedgerTable"},
+            "ORCHESTRATOR_ARN": {"Ref": ALIAS},
+            "REJECTED_ORDERS_QUEUE_URL": {"Ref": "RejectedOrders"},
+            "STACK_ID": {"Ref": "AWS::StackId"},
+            "WAIT_SECONDS": {"Ref": "WaitSeconds"},
+        }
+    )
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -119,7 +137,7 @@ def test_a_version_outlives_the_deployment_that_replaces_it(resources):
 @pytest.mark.parametrize(
     ("property_", "other"),
     [
-        ("      Timeout: 60\n", "      Timeout: 61\n"),
+        ("than the execution.\n      Timeout: 60\n", "than the execution.\n      Timeout: 61\n"),
         ("RetentionPeriodInDays: !Ref RetentionDays", "RetentionPeriodInDays: 31"),
     ],
 )

@@ -12,6 +12,10 @@ def test_every_part_that_people_and_tools_look_for_is_an_output(translated):
         # The alias: Lambda refuses to start a durable function by its bare ARN.
         "DurableOrderProcessorArn": {"Ref": "DurableOrderProcessorAliasprod"},
         "OrderEnricherArn": {"Fn::GetAtt": ["OrderEnricher", "Arn"]},
+        "OrderReconcilerArn": {"Fn::GetAtt": ["OrderReconciler", "Arn"]},
+        "OrderSweepArn": {"Fn::GetAtt": ["OrderSweep", "Arn"]},
+        "StatusChangesQueueUrl": {"Ref": "StatusChangesQueue"},
+        "StatusChangesDlqUrl": {"Ref": "StatusChangesDlq"},
         "OrderIngestArn": {"Fn::GetAtt": ["OrderIngest", "Arn"]},
     }
 

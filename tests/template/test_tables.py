@@ -3,7 +3,8 @@
 import boto3
 import pytest
 
-from shared.ledger import Execution, Ledger
+from shared.execution_names import Execution
+from shared.ledger import Ledger
 from shared.ledger_item import STATE_INDEX, state_shard
 from shared.order import parse_order
 from shared.states import State

@@ -8,7 +8,7 @@ from tools.template_check import TEMPLATE, TemplateError, check
 @pytest.mark.parametrize(
     ("written", "changed", "finding"),
     [
-        pytest.param("maxReceiveCount: 10", "maxReceiveTimes: 5", "maxReceiveTimes", id="as written"),
+        pytest.param("maxReceiveCount: 10\n", "maxReceiveTimes: 5\n", "maxReceiveTimes", id="as written"),
         pytest.param(
             "MaximumConcurrency: !Ref IngestConcurrency", "MaximumConcurrency: 1", "E3034", id="as translated"
         ),

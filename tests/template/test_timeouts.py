@@ -66,6 +66,39 @@ def test_a_message_stays_hidden_for_six_invocations_and_the_longest_window(param
     assert properties("OrdersQueue")["VisibilityTimeout"] >= 6 * properties("OrderIngest")["Timeout"] + longest_window
 
 
+def test_a_status_change_stays_hidden_for_six_invocations(properties):
+    """AWS's rule: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html"""
+    assert properties("StatusChangesQueue")["VisibilityTimeout"] >= 6 * properties("OrderReconciler")["Timeout"]
+
+
+def test_a_sweep_leaves_itself_time_for_the_case_it_has_begun(handlers):
+    """A case reads the ledger, the execution and the ledger again, writes it, rejects, and notes that."""
+    from reconciler.sweep import RESERVE_S
+
+    # Only what hangs takes its whole time, and a case ends at the first that does.
+    reconciler = handlers.reconciler._reconciler
+    slowest = max(
+        longest_call(part._client) for part in (reconciler.ledger, reconciler.executions, reconciler.rejected)
+    )
+    assert slowest < RESERVE_S
+
+
+def test_a_sweep_ends_before_the_next_begins(properties):
+    assert properties("OrderSweep")["Timeout"] < 5 * 60
+
+
+def test_a_sweep_that_failed_or_was_throttled_does_not_come_back_beside_the_next(resources):
+    """Lambda's own rule is two more tries, and six hours of them for one that was throttled."""
+    (again,) = [
+        resource["Properties"]
+        for resource in resources.values()
+        if resource["Type"] == "AWS::Lambda::EventInvokeConfig"
+        and resource["Properties"]["FunctionName"] == {"Ref": "OrderSweep"}
+    ]
+    assert again["MaximumRetryAttempts"] == 0
+    assert again["MaximumEventAgeInSeconds"] <= 5 * 60
+
+
 def test_the_default_wait_fits_into_the_default_execution_which_can_be_invoked_synchronously(parameters):
     wait, execution = (parameters[name]["Default"] for name in ("WaitSeconds", "ExecutionTimeoutSeconds"))
     assert wait < execution <= 900

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import OrderConflict, StartUnavailable
-from shared.executions import MAX_ATTEMPT, ExecutionName, OrderExecutions, stack_hash
+from shared.execution_names import MAX_ATTEMPT, ExecutionName, stack_hash
+from shared.executions import OrderExecutions
 from shared.order import parse_order
 from tests.unit.orders import order_ids
 from tests.unit.transport import Endpoint, client, refusal

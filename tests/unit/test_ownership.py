@@ -2,9 +2,8 @@
 
 import pytest
 
-from orchestrator.ownership import execution_of
 from shared.errors import InvalidOrder
-from shared.executions import ExecutionName
+from shared.execution_names import ExecutionName, execution_of
 from shared.order import parse_order
 from tests.unit.test_executions import EXECUTION, OTHER_STACK_ID, RUN_ID, STACK_ID
 

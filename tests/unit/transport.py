@@ -38,8 +38,12 @@ class Endpoint:
             return None
         if isinstance(answer, Exception):
             raise answer
-        status, headers, body = answer
-        return AWSResponse(request.url, status, headers, Body(body))
+        return response(request, *answer)
+
+
+def response(request, status, headers, body):
+    """An answer as botocore takes it from the wire."""
+    return AWSResponse(request.url, status, headers, Body(body))
 
 
 @cache

@@ -7,8 +7,7 @@ from io import StringIO
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from shared.executions import ExecutionName
-from shared.ledger import Execution
+from shared.execution_names import Execution, ExecutionName
 from shared.order import parse_order
 from tests.workflow.durable import COMPLETED, ORDER, STACK_ID, answer, failure
 

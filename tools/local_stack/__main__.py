@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> int:
     serving.add_argument("--time-scale", type=float, required=True)
     serving.add_argument("--starts-per-second", type=int)
     serving.add_argument("--keep", action="store_true")
+    serving.add_argument("--faults", action="store_true")
     serving.add_argument("--owned", action="store_true")
     given = parser.parse_args(arguments)
     try:
@@ -77,6 +78,7 @@ def _serve(given: argparse.Namespace) -> int:
         keep=given.keep,
         time_scale=given.time_scale,
         starts_per_second=given.starts_per_second,
+        faults=given.faults,
     )
     return serve(chosen, socket.socket(fileno=given.listener), given.ready, owned=given.owned)
 

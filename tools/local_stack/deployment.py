@@ -129,6 +129,18 @@ def _failure(cloudformation: CloudFormationClient, settings: Settings, status: s
     return f"{settings.template.name} could not be deployed: {' '.join(reason.split())}"
 
 
+def physical_names(settings: Settings, resource_type: str) -> dict[str, str]:
+    """The names of the stack's resources of one type, by their logical ids."""
+    cloudformation: CloudFormationClient = client(settings.endpoint, "cloudformation")
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=settings.stack_name)
+    return {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+        for page in pages
+        for resource in page["StackResourceSummaries"]
+        if resource["ResourceType"] == resource_type
+    }
+
+
 def notices(settings: Settings) -> list[str]:
     """What MiniStack passed over in the template, as the events of the stack's resources tell: see
     ministack_process/dropped_properties.py."""

@@ -23,6 +23,7 @@ from tools.local_stack.functions import FunctionReference, Functions
 from tools.local_stack.settings import HOST, REGION
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from concurrent.futures import ThreadPoolExecutor
 
     from tools.local_stack.durable.api import DurableApi
@@ -78,13 +79,20 @@ class FrontDoor:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers one request, also when this program fails."""
+        return await self.answer(request, await self.body_of(request))
+
+    async def body_of(self, request: web.BaseRequest) -> bytes:
+        """The whole body, as it came."""
         if request.headers.get("Expect", "").lower() == "100-continue":
             # S3 clients hold an object back until they hear this, for a second.
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0
-        body = await request.content.read()
+        return await request.content.read()
+
+    async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        """What the request asks for, done, and its answer."""
         try:
-            return await self._answer(request, body)
+            return await self._route(request, body)
         except ApiError as error:
             headers = error.headers | {"x-amzn-RequestId": str(uuid.uuid4())}
             return web.Response(status=error.status, headers=headers, body=error.body)
@@ -95,7 +103,7 @@ class FrontDoor:
             failure = ApiError("ServiceException", "the local stack failed; see its log", 500)
             return web.Response(status=failure.status, headers=failure.headers, body=failure.body)
 
-    async def _answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+    async def _route(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         path, _, query = request.raw_path.partition("?")
         if request.method == "POST" and (invoke := INVOKE_PATH.fullmatch(path)):
             answer = await self._invoke_if_durable(unquote(invoke[1]), query, request, body)
@@ -159,9 +167,9 @@ def client_session() -> aiohttp.ClientSession:
     )
 
 
-def server(front_door: FrontDoor) -> web.Server:
-    """Bodies and paths reach the front door exactly as they came."""
-    return web.Server(front_door, access_log=None, auto_decompress=False, keepalive_timeout=75)
+def server(door: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> web.Server:
+    """Bodies and paths reach the door exactly as they came."""
+    return web.Server(door, access_log=None, auto_decompress=False, keepalive_timeout=75)
 
 
 async def _stream(

@@ -13,10 +13,12 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tools.local_stack import deployment, packaging, processes
 from tools.local_stack.errors import LocalStackError
+from tools.local_stack.faults import Faults
 from tools.local_stack.front_door import HEALTH_PATH
 from tools.local_stack.settings import CREDENTIALS, HOST, PORT_VARIABLE, REGION, REPOSITORY, Settings
 
@@ -45,6 +47,24 @@ class LocalStack:
     def client(self, service: str, config: Config | None = None) -> Any:
         """A boto3 client of this stack."""
         return deployment.client(self.endpoint, service, config)
+
+    def workers(self, function: str) -> list[int]:
+        """The process ids of a function's workers right now, idle or busy; by its logical id or its name."""
+        name = self.physical_name(function)
+        return [pid for pid, its in processes.workers(self.settings.directory).items() if its == name]
+
+    def physical_name(self, function: str) -> str:
+        """A function's name by its logical id in the template; any other text is taken for the name itself."""
+        return self._physical_names.get(function, function)
+
+    @cached_property
+    def _physical_names(self) -> dict[str, str]:
+        return deployment.physical_names(self.settings, "AWS::Lambda::Function")
+
+    @cached_property
+    def faults(self) -> Faults:
+        """Makes requests fail, in a stack started with `faults`."""
+        return Faults(self.endpoint, self.physical_name)
 
     @property
     def notices(self) -> list[str]:
@@ -83,12 +103,13 @@ def local_stack(
     keep: bool = False,
     time_scale: float = Settings.time_scale,
     starts_per_second: int | None = None,
+    faults: bool = False,
 ) -> Iterator[LocalStack]:
     """A stack for the length of a `with` block: started, deployed, and gone afterwards, come what may.
 
     `port` 0 is any free one. It ends even if this process is killed. Its directory under `.local` (logs) is
-    removed too, unless the block failed or `keep` leaves its state to the next one on that port. Raises
-    LocalStackError.
+    removed too, unless the block failed or `keep` leaves its state to the next one on that port. With `faults`,
+    `stack.faults` makes requests fail. Raises LocalStackError.
     """
     settings = Settings(
         port,
@@ -100,6 +121,7 @@ def local_stack(
         keep=keep,
         time_scale=time_scale,
         starts_per_second=starts_per_second,
+        faults=faults,
     )
     package = packaging.package(settings.template)
     with _listener(settings) as listener:
@@ -208,6 +230,7 @@ def _start(settings: Settings, listener: socket.socket, *, owned: bool) -> subpr
                 *("--time-scale", str(settings.time_scale)),
                 *(["--keep"] if settings.keep else []),
                 *(["--starts-per-second", str(settings.starts_per_second)] if settings.starts_per_second else []),
+                *(["--faults"] if settings.faults else []),
                 *(["--owned"] if owned else []),
             ],
             cwd=REPOSITORY,

@@ -94,6 +94,7 @@ class MiniStack:
                 str(port),
                 str(settings.functions_python),
                 str(settings.directory),
+                *(["--faults"] if settings.faults else []),
                 env=worker_environment(settings),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 SERVE_ARGUMENTS = ("-m", "tools.local_stack", "serve")
 MINISTACK_PROGRAM = "ministack_process"
 WORKER_PREFIX = "ministack-lambda-"
+# The function's name, and what `tempfile` makes of the rest.
+WORKER_FOLDER = re.compile(rf"{WORKER_PREFIX}(.+)-[a-z0-9_]{{8}}")
 POLL_SECONDS = 0.05
 
 
@@ -55,6 +58,23 @@ def end(directory: Path, patience_seconds: float = 30) -> bool:
     return True
 
 
+def workers(directory: Path) -> dict[int, str]:
+    """Process ids of the Lambda workers of the stack in `directory`, each with the name of its function."""
+    functions = {pid: _function_of(arguments, directory) for pid, arguments in _all()}
+    return {pid: function for pid, function in functions.items() if function is not None}
+
+
+def worker(directory: Path, pid: int) -> str | None:
+    """The name of the function whose worker `pid` is; None when it is no worker of the stack in `directory`."""
+    return next((_function_of(arguments, directory) for _, arguments in _all(pid)), None)
+
+
+def _function_of(arguments: list[str], directory: Path) -> str | None:
+    folder = Path(arguments[1]).parent if len(arguments) > 1 else Path()
+    found = WORKER_FOLDER.fullmatch(folder.name)
+    return found[1] if found and folder.parent == directory / "tmp" else None
+
+
 def _until_gone(directory: Path, patience_seconds: float) -> bool:
     deadline = time.monotonic() + patience_seconds
     while of_stack(directory):
@@ -86,23 +106,26 @@ def _is_ministack(arguments: list[str], directory: Path) -> bool:
     return is_ministack and str(directory) in arguments[2:]
 
 
-def _all() -> Iterator[tuple[int, list[str]]]:
+def _all(only: int | None = None) -> Iterator[tuple[int, list[str]]]:
+    """Process ids and arguments of every process, or of one."""
     if Path("/proc/self/cmdline").exists():
-        return _from_proc()
-    return _from_ps()
+        return _from_proc(only)
+    return _from_ps(only)
 
 
-def _from_proc() -> Iterator[tuple[int, list[str]]]:
-    for entry in Path("/proc").iterdir():
+def _from_proc(only: int | None) -> Iterator[tuple[int, list[str]]]:
+    for entry in Path("/proc").iterdir() if only is None else [Path("/proc") / str(only)]:
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):
                 arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
                 yield int(entry.name), arguments[:-1]
 
 
-def _from_ps() -> Iterator[tuple[int, list[str]]]:
+def _from_ps(only: int | None) -> Iterator[tuple[int, list[str]]]:
     """Where there is no /proc (macOS). `ps` does not quote: a directory with a space in it is not found."""
-    listing = subprocess.run(["ps", "-axww", "-o", "pid=,command="], capture_output=True, text=True, check=True).stdout
+    which = ["-ax"] if only is None else ["-p", str(only)]
+    ps = ["ps", *which, "-ww", "-o", "pid=,command="]
+    listing = subprocess.run(ps, capture_output=True, text=True, check=only is None).stdout
     for line in listing.splitlines():
         pid, _, command = line.strip().partition(" ")
         try:

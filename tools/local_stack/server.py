@@ -24,6 +24,9 @@ from tools.local_stack.durable.reports import Reports
 from tools.local_stack.durable.runner import DurableRunner
 from tools.local_stack.durable.store import Store
 from tools.local_stack.errors import LocalStackError
+from tools.local_stack.faults.door import FaultyDoor
+from tools.local_stack.faults.register import Register
+from tools.local_stack.faults.status_changes import FaultyStatusChanges
 from tools.local_stack.functions import FunctionReference, Functions, FunctionVersion
 from tools.local_stack.ministack import MiniStack
 
@@ -85,8 +88,9 @@ async def _serve(settings: Settings, listener: socket.socket, ready: int, *, own
 async def _listening(settings: Settings, ministack: MiniStack, listener: socket.socket) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     threads = ThreadPoolExecutor(API_THREADS, thread_name_prefix="durable-api")
-    store = Store(settings.state / "executions.sqlite" if settings.keep else None)
-    reports = Reports(ministack.port)
+    store = Store((settings.state if settings.keep else settings.temporary) / "executions.sqlite", keep=settings.keep)
+    register = Register()
+    reports = Reports(ministack.port, FaultyStatusChanges(register)) if settings.faults else Reports(ministack.port)
     invoker = MiniStackInvoker(ministack.port, settings.concurrency, store)
     async with front_door.client_session() as session:
         functions = Functions(session, ministack.port)
@@ -115,7 +119,8 @@ async def _listening(settings: Settings, ministack: MiniStack, listener: socket.
             threads,
             identity=_identity(settings),
         )
-        runner = web.ServerRunner(front_door.server(door), shutdown_timeout=0.5)
+        outer_door = FaultyDoor(door, register, settings.directory) if settings.faults else door
+        runner = web.ServerRunner(front_door.server(outer_door), shutdown_timeout=0.5)
         await runner.setup()
         await web.SockSite(runner, listener).start()
         if resumed := await loop.run_in_executor(threads, durable.resume):

@@ -40,6 +40,7 @@ class Settings:
     `keep`: what is in the stack outlives it, in `state`, and the next stack that keeps goes on from there.
     `time_scale`: how many times faster than real time the clock of durable executions runs.
     `starts_per_second`: how many executions may be started; more are throttled. None: any number.
+    `faults`: whether requests can be made to fail, see `faults`.
     """
 
     port: int = DEFAULT_PORT
@@ -51,6 +52,7 @@ class Settings:
     keep: bool = False
     time_scale: float = 1
     starts_per_second: int | None = None
+    faults: bool = False
     functions_python: Path = REPOSITORY / ".venv" / "functions" / "bin" / "python"
     ministack_python: Path = REPOSITORY / ".venv" / "ministack" / "bin" / "python"
 

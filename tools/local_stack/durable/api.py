@@ -13,7 +13,6 @@ from urllib.parse import parse_qs, unquote
 from aiohttp import web
 from aws_durable_execution_sdk_python.lambda_service import OperationStatus
 from aws_durable_execution_sdk_python_testing.exceptions import IllegalStateException, UnknownRouteError
-from aws_durable_execution_sdk_python_testing.model import Execution as ExecutionSummary
 from aws_durable_execution_sdk_python_testing.token import CallbackToken
 from aws_durable_execution_sdk_python_testing.web import handlers, routes
 from aws_durable_execution_sdk_python_testing.web.models import HTTPRequest, HTTPResponse
@@ -21,9 +20,9 @@ from aws_durable_execution_sdk_python_testing.web.serialization import JSONSeria
 
 from tools.local_stack.durable import history
 from tools.local_stack.durable.pause import Pause
+from tools.local_stack.durable.store import Selection, place_of
 from tools.local_stack.errors import ApiError, invalid_parameter, not_found
 from tools.local_stack.functions import FunctionReference
-from tools.local_stack.settings import REGION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,25 +192,16 @@ class DurableApi:
         function version to filter executions by", whose pattern lets an alias pass.
         """
         reference = FunctionReference.parse(function, _one(query, "Qualifier"))
-        wanted = _filter(reference.name, self._versions(reference), query)
+        selection = _selection(reference.name, self._versions(reference), query)
         oldest_first = _one(query, "ReverseOrder") == "true"
-        executions = sorted(filter(wanted, self._store.records()), key=_position, reverse=not oldest_first)
-        if marker := _one(query, "Marker"):
-            last = _decode_marker(marker)
-            executions = [
-                execution
-                for execution in executions
-                if (_position(execution) > last if oldest_first else _position(execution) < last)
-            ]
         size = _page_size(query)
+        marker = _one(query, "Marker")
+        beyond = _decode_marker(marker) if marker else None
+        executions = self._store.select(selection, size + 1, oldest_first=oldest_first, beyond=beyond)
         page = executions[:size]
-        answer: dict[str, Any] = {
-            "DurableExecutions": [
-                ExecutionSummary.from_execution(execution, execution.status, REGION).to_dict() for execution in page
-            ]
-        }
+        answer: dict[str, Any] = {"DurableExecutions": [execution.to_dict() for execution in page]}
         if len(executions) > size:
-            answer["NextMarker"] = _encode_marker(_position(page[-1]))
+            answer["NextMarker"] = _encode_marker(place_of(page[-1]))
         return answer
 
 
@@ -270,28 +260,20 @@ def _page_size(query: Query) -> int:
     return int(text) or DEFAULT_PAGE
 
 
-def _filter(function: str, versions: Versions, query: Query) -> Callable[[ExecutionRecord], bool]:
-    name = _one(query, "DurableExecutionName")
+def _selection(function: str, versions: Versions, query: Query) -> Selection:
     statuses = query.get("Statuses", [])
     for status in statuses:
         if status not in STATUSES:
             message = f"Statuses must be among {', '.join(STATUSES)}; one was {status!r}."
             raise invalid_parameter(message)
-    after = _time(query, "StartedAfter")
-    before = _time(query, "StartedBefore")
-
-    def wanted(execution: ExecutionRecord) -> bool:
-        started = execution.started
-        return (
-            execution.start_input.function_name == function
-            and (versions is None or execution.executed_version() in versions)
-            and (name is None or execution.start_input.execution_name == name)
-            and (not statuses or execution.status in statuses)
-            and (after is None or started > after)
-            and (before is None or started < before)
-        )
-
-    return wanted
+    return Selection(
+        function,
+        versions,
+        _one(query, "DurableExecutionName"),
+        frozenset(statuses) or None,
+        _time(query, "StartedAfter"),
+        _time(query, "StartedBefore"),
+    )
 
 
 def _time(query: Query, name: str) -> datetime | None:
@@ -305,11 +287,6 @@ def _time(query: Query, name: str) -> datetime | None:
         message = f"{name} must be a time in ISO 8601; it was {text!r}."
         raise invalid_parameter(message) from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def _position(execution: ExecutionRecord) -> tuple[str, str]:
-    """A place in the list that stays where it is while executions are added; ARNs break ties."""
-    return execution.started.isoformat(timespec="microseconds"), execution.durable_execution_arn
 
 
 def _encode_marker(position: tuple[str, str]) -> str:

@@ -25,10 +25,6 @@ class Executions:
         self._runner = runner
         self._quota = quota
         self._store = store
-        self._by_name: dict[tuple[str, str], str] = {
-            (record.start_input.function_name, record.start_input.execution_name): record.durable_execution_arn
-            for record in store.records()
-        }
         self._lock = threading.Lock()
 
     def start(self, function: FunctionVersion, name: str | None, payload: str, *, by_event: bool = False) -> Execution:
@@ -36,11 +32,10 @@ class Executions:
         same; otherwise raises ApiError: 409, or 429 beyond the quota. `by_event`: nobody waits for its result."""
         name = name or str(uuid.uuid4())
         with self._lock:
-            existing = self._named(function.name, name)
+            existing = self._store.named(function.name, name)
             if existing is None:
                 self._quota.take()
                 execution = self._runner.create(function, name, payload, by_event=by_event)
-                self._by_name[function.name, name] = execution.durable_execution_arn
         if existing is None:
             self._runner.launch(execution)
             return execution
@@ -53,10 +48,3 @@ class Executions:
                 {"DurableExecutionArn": existing.durable_execution_arn},
             )
         return existing
-
-    def _named(self, function: str, name: str) -> Execution | None:
-        """None also for one that was deleted or whose retention has ended."""
-        try:
-            return self._store.load(self._by_name[function, name])
-        except KeyError:
-            return None

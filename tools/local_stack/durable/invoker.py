@@ -66,6 +66,9 @@ class MiniStackInvoker(LambdaInvoker):
         if response.status == HTTPStatus.NOT_FOUND:
             message = f"Function not found: {function}"
             raise ResourceNotFoundException(message)
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            message = response.json().get("message")
+            raise InvocationFailedError(json.dumps({"errorType": "TooManyRequestsException", "errorMessage": message}))
         if response.status != HTTPStatus.OK:
             raise InvocationFailedError(f"HTTP {response.status}: {response.data[:500]!r}")
         request_id = response.headers.get("x-amzn-requestid") or str(uuid.uuid4())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from aws_durable_execution_sdk_python_testing.execution import Execution
@@ -10,9 +11,8 @@ from aws_durable_execution_sdk_python_testing.execution import Execution
 from tools.local_stack.durable.pause import Pause
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from aws_durable_execution_sdk_python_testing.model import StartDurableExecutionInput
+    from aws_durable_execution_sdk_python.lambda_service import Operation
+    from aws_durable_execution_sdk_python_testing.model import InvocationCompletedDetails, StartDurableExecutionInput
 
 
 class ExecutionRecord(Execution):
@@ -50,9 +50,9 @@ class ExecutionRecord(Execution):
 
     @property
     def expires(self) -> datetime | None:
-        """When its retention ends, after which nothing remembers it; None while it runs."""
-        if self.ended is None:
-            return None
+        """When its retention ends, after which nothing remembers it; None while it runs, its end once deleted."""
+        if self.ended is None or self.is_being_deleted:
+            return self.ended
         return self.ended + timedelta(days=self.start_input.execution_retention_period_days)
 
     @property
@@ -92,6 +92,12 @@ class ExecutionRecord(Execution):
             "Pauses": [pause.to_json_dict() for pause in self.pauses],
             "InvocationErrors": self.invocation_errors,
             "IsBeingDeleted": self.is_being_deleted,
+            # The runner writes milliseconds, too few to tell in which order the events of a history were.
+            "OperationTimes": [_operation_times(operation) for operation in self.operations],
+            "InvocationTimes": [
+                [completion.start_timestamp.isoformat(), completion.end_timestamp.isoformat()]
+                for completion in self.invocation_completions
+            ],
         }
 
     @classmethod
@@ -105,4 +111,31 @@ class ExecutionRecord(Execution):
         record.pauses = [Pause.from_json_dict(pause) for pause in data["Pauses"]]
         record.invocation_errors = data["InvocationErrors"]
         record.is_being_deleted = data["IsBeingDeleted"]
+        record.operations = list(map(_at_times, record.operations, data["OperationTimes"]))
+        record.invocation_completions = list(map(_completed_at, record.invocation_completions, data["InvocationTimes"]))
         return record
+
+
+def _operation_times(operation: Operation) -> list[str | None]:
+    """Start, end, next attempt of a step, end of a wait."""
+    attempt = operation.step_details.next_attempt_timestamp if operation.step_details else None
+    wake = operation.wait_details.scheduled_end_timestamp if operation.wait_details else None
+    times = (operation.start_timestamp, operation.end_timestamp, attempt, wake)
+    return [time.isoformat() if time else None for time in times]
+
+
+def _at_times(operation: Operation, times: list[str | None]) -> Operation:
+    start, end, attempt, wake = (datetime.fromisoformat(time) if time else None for time in times)
+    step, wait = operation.step_details, operation.wait_details
+    return replace(
+        operation,
+        start_timestamp=start,
+        end_timestamp=end,
+        step_details=step and replace(step, next_attempt_timestamp=attempt),
+        wait_details=wait and replace(wait, scheduled_end_timestamp=wake),
+    )
+
+
+def _completed_at(completion: InvocationCompletedDetails, times: list[str]) -> InvocationCompletedDetails:
+    start, end = map(datetime.fromisoformat, times)
+    return replace(completion, start_timestamp=start, end_timestamp=end)

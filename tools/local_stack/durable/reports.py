@@ -24,6 +24,7 @@ from tools.local_stack.durable.runner import StatusChange, error_of
 from tools.local_stack.settings import ACCOUNT, HOST, REGION
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from tools.local_stack.durable.record import ExecutionRecord
@@ -38,6 +39,8 @@ LONGEST_GOODBYE_SECONDS = 5
 LOST = frozenset({ExecutionStatus.FAILED, ExecutionStatus.TIMED_OUT, ExecutionStatus.STOPPED})
 LONGEST_ERROR_MESSAGE = 1024
 
+Event = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class Letter:
@@ -51,17 +54,23 @@ class Letter:
 class Reports:
     """Takes notes on the runner's threads, and sends them in order on one of its own."""
 
-    def __init__(self, ministack_port: int) -> None:
+    def __init__(
+        self,
+        ministack_port: int,
+        on_the_way: Callable[[Event, Callable[[Event], None]], None] = lambda event, send: send(event),
+    ) -> None:
+        """`on_the_way`: what an event passes before it is sent; may send it later, on any thread, or not at all."""
+        self._on_the_way = on_the_way
         self._endpoint = f"http://{HOST}:{ministack_port}"
         self._connections = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(REQUEST_TIMEOUT_SECONDS))
-        self._waiting: queue.Queue[dict[str, Any] | Letter | None] = queue.Queue(MOST_WAITING)
+        self._waiting: queue.Queue[Event | Letter | None] = queue.Queue(MOST_WAITING)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._send_all, name="reports", daemon=True)
         self._thread.start()
 
     def __call__(self, change: StatusChange) -> None:
         """Notes the change; never waits."""
-        notes: list[dict[str, Any] | Letter] = [_event(change)]
+        notes: list[Event | Letter] = [_event(change)]
         if change.status in LOST and change.execution.dead_letter_arn:
             notes.append(_letter(change.execution, change.execution.dead_letter_arn))
         for note in notes:
@@ -78,15 +87,21 @@ class Reports:
 
     def _send_all(self) -> None:
         while (note := self._waiting.get()) is not None:
-            for attempt in range(ATTEMPTS):
-                try:
-                    self._send(note)
-                    break
-                except (urllib3.exceptions.HTTPError, BotoCoreError, ClientError, RuntimeError) as error:
-                    logger.warning("a report was not taken (attempt %d of %d): %s", attempt + 1, ATTEMPTS, error)
-                    self._ending.wait(FIRST_RETRY_SECONDS * 2**attempt)
+            if isinstance(note, Letter):
+                self._send_patiently(note)
+            else:
+                self._on_the_way(note, self._send_patiently)
 
-    def _send(self, note: dict[str, Any] | Letter) -> None:
+    def _send_patiently(self, note: Event | Letter) -> None:
+        for attempt in range(ATTEMPTS):
+            try:
+                self._send(note)
+                break
+            except (urllib3.exceptions.HTTPError, BotoCoreError, ClientError, RuntimeError) as error:
+                logger.warning("a report was not taken (attempt %d of %d): %s", attempt + 1, ATTEMPTS, error)
+                self._ending.wait(FIRST_RETRY_SECONDS * 2**attempt)
+
+    def _send(self, note: Event | Letter) -> None:
         if isinstance(note, Letter):
             self._post(note)
             return
@@ -114,7 +129,7 @@ class Reports:
             client.publish(TopicArn=letter.queue_or_topic, Message=letter.event, MessageAttributes=letter.attributes)
 
 
-def _event(change: StatusChange) -> dict[str, Any]:
+def _event(change: StatusChange) -> Event:
     record = change.execution
     detail = {
         "durableExecutionArn": record.durable_execution_arn,

@@ -61,8 +61,6 @@ NO_INVOCATION_TIMEOUT_SECONDS = 31_622_400
 
 # "An execution with a paused timeout still times out 366 days after it started" (PauseDurableExecution).
 LONGEST_EXECUTION = timedelta(days=366)
-# How long, in real time, a deleted execution is still seen as DELETING.
-DELETION_SECONDS = 0.2
 NOT_ENDED = frozenset({"RUNNING", "PAUSING", "PAUSED", "DELETING"})
 
 
@@ -135,14 +133,10 @@ class DurableRunner(Executor):
             return
         now = self._clock.now()
         self._store.keep_clock(now)
-        for record in self._store.records():
-            if record.expires is not None and record.expires <= now:
-                self._forget(record.durable_execution_arn)
+        for arn in self._store.expired(now):
+            self._store.delete(arn)
+            self._registry.remove(arn)
         self._scheduler.call_later(self._every_second, delay=self._clock.scale)
-
-    def _forget(self, arn: str) -> None:
-        self._store.delete(arn)
-        self._registry.remove(arn)
 
     def now(self) -> datetime:
         """The time on the stack's clock."""
@@ -150,10 +144,7 @@ class DurableRunner(Executor):
 
     def resume(self) -> int:
         """Goes on with every execution in the store that has not ended; how many."""
-        for record in self._store.records():
-            if record.is_being_deleted:
-                self._forget(record.durable_execution_arn)
-        running = [record for record in self._store.records() if not record.is_complete]
+        running = self._store.running()
         for record in running:
             self._resume(record)
         return len(running)
@@ -298,12 +289,15 @@ class DurableRunner(Executor):
 
     def delete(self, arn: str) -> datetime:
         """DeleteDurableExecution; when it was asked for. Raises ApiError (409) unless the execution has ended."""
-        record = self._store.load(arn)
-        if record.status in NOT_ENDED:
-            raise conflict(f"The durable execution cannot be deleted: its status is {record.status}.")
-        record.is_being_deleted = True
-        self._store.save(record)
-        self._scheduler.call_later(lambda: self._forget(arn), delay=DELETION_SECONDS * self._clock.scale)
+
+        def delete() -> None:
+            record = self._store.load(arn)
+            if record.status in NOT_ENDED:
+                raise conflict(f"The durable execution cannot be deleted: its status is {record.status}.")
+            record.is_being_deleted = True
+            self._store.save(record)
+
+        self._registry.submit(arn, CallableTask(delete)).result()
         return self._clock.now()
 
     def _checkpoint_execution(
@@ -381,7 +375,9 @@ class DurableRunner(Executor):
         if claim is not None:
             self._invoked_at[execution_arn] = self._clock.now()
         elif self._invocation_gate(execution_arn) is not InvocationState.INVOKING:
-            self._stops_working(self._store.load(execution_arn))
+            record = self._store.load(execution_arn)
+            self._stops_working(record)
+            self._store.save(record)
         return claim
 
     def _stops_working(self, record: ExecutionRecord) -> None:

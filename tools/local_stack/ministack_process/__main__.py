@@ -2,7 +2,7 @@
 """Starts MiniStack.
 
 Arguments: the port to listen on, the interpreter for Lambda workers, the stack's directory (which also marks
-the process as this stack's).
+the process as this stack's), and `--faults` if the stack is started for them.
 
 What MiniStack's own entry point cannot do:
 - It runs Python handlers with `sys.executable`, which would be its own environment, whose botocore is older
@@ -49,7 +49,7 @@ def end_the_group() -> None:
 
 def main() -> None:
     """Serves until told to stop."""
-    port, functions_python, _directory = sys.argv[1:]
+    port, functions_python, _directory, *options = sys.argv[1:]
     threading.Thread(target=end_with_the_front_door, daemon=True).start()
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
@@ -63,7 +63,11 @@ def main() -> None:
     import handler_errors  # noqa: PLC0415
     import interpreters  # noqa: PLC0415
     import lambda_resources  # noqa: PLC0415
+    import memory_limit  # noqa: PLC0415
+    import process_ends  # noqa: PLC0415
+    import reserved_concurrency  # noqa: PLC0415
     import sqs_rules  # noqa: PLC0415
+    import step_functions  # noqa: PLC0415
     from hypercorn.config import Config  # noqa: PLC0415
     from ministack.app import app  # noqa: PLC0415
 
@@ -75,11 +79,26 @@ def main() -> None:
     durable_targets.install()
     event_sources.install()
     handler_errors.install()
+    memory_limit.install()
+    process_ends.install()
+    reserved_concurrency.install()
     sqs_rules.install()
+    step_functions.install()
+    if "--faults" in options:
+        install_faults()
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.keep_alive_timeout = 75
     asyncio.run(until_told_to_end(app, config))
+
+
+def install_faults() -> None:
+    """What faults need beyond the front door."""
+    import callers  # noqa: PLC0415 - as above
+    import faulty_deliveries  # noqa: PLC0415
+
+    callers.install()
+    faulty_deliveries.install()
 
 
 async def until_told_to_end(app: Any, config: Any) -> None:

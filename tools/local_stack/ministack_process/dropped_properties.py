@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 NOTICE = "Not carried out by the local stack: "
 # Read by lambda_resources, which stands around the handlers watched here.
 READ_HERE = {"AWS::Lambda::Function": {"DurableConfig", "DeadLetterConfig", "ReservedConcurrentExecutions"}}
-# Without these the function's code, or what starts it, is another than the template says.
+# Without these a function's code, or what starts it, is another than the template says.
 REFUSED = {
+    # Its routes: SAM's HttpApi event writes them there.
+    "AWS::ApiGatewayV2::Api": {"Body", "BodyS3Location"},
     "AWS::Lambda::Function": {"FileSystemConfigs", "ImageConfig", "TenancyConfig", "CapacityProviderConfig"},
     "AWS::Lambda::EventSourceMapping": {
         "AmazonManagedKafkaEventSourceConfig",

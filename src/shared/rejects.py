@@ -1,4 +1,4 @@
-"""Sets aside messages that can never become an execution, with the reason beside the unchanged body."""
+"""Sets aside what can never become an order, with the reason beside the unchanged body."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,10 @@ MAX_FIELD_ERRORS_BYTES: Final = 8 * 1024
 
 
 class RejectedOrders:
-    """The rejected-orders queue. A reject is sent at least once; `sourceMessageId` tells repeats."""
+    """The rejected-orders queue. A reject is sent at least once; `sourceMessageId` tells repeats.
+
+    For a conflict that only an execution could see, that is the execution's ARN.
+    """
 
     def __init__(self, client: "SQSClient", queue_url: str) -> None:
         self._client = client

@@ -1,0 +1,161 @@
+"""Executions that end badly, on a stack of their own whose clock runs fast: what the ledger says of each, and when."""
+
+import json
+from collections import Counter
+from contextlib import contextmanager
+
+import pytest
+
+from shared.cancel import cancel
+from shared.errors import IllegalTransition
+from shared.executions import OrderExecutions
+from shared.retry import retry
+from shared.states import State
+from tests.e2e.conftest import DeployedPipeline
+from tests.e2e.test_pipeline import COMPLETED, new_id, states
+from tools.local_stack import local_stack
+
+TIME_SCALE = 30
+WAIT_SECONDS = 300
+"""Ten seconds here: long enough to stop an order while it waits, on a busy machine too."""
+EXECUTION_TIMEOUT_SECONDS = 400
+
+LONG_AGO = "2026-01-01T00:00:00.000Z"
+
+
+class Endings(DeployedPipeline):
+    """The pipeline, with an operator's hands on its executions."""
+
+    def __init__(self, stack):
+        super().__init__(stack)
+        (described,) = stack.client("cloudformation").describe_stacks()["Stacks"]
+        self.orders = OrderExecutions(self.functions, self.outputs["DurableOrderProcessorArn"], described["StackId"])
+        self.events = stack.client("events")
+
+    def waiting(self):
+        """An order in its wait."""
+        order_id = new_id("ENDS")
+        self.send([json.dumps({"orderId": order_id, "attributes": {"channel": "web"}})])
+        return self.entry_when(order_id, lambda entry: entry.state == State.WAITING, "to wait")
+
+    def rejects_of(self, execution_arn):
+        """How many rejects of an execution lie in the queue, none of them taken out."""
+        found = self.sqs.receive_message(
+            QueueUrl=self.outputs["RejectedOrdersQueueUrl"],
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=0,
+            MessageAttributeNames=["All"],
+        )
+        sources = (message["MessageAttributes"]["sourceMessageId"] for message in found.get("Messages", []))
+        return Counter(source["StringValue"] for source in sources)[execution_arn]
+
+    def sweep(self):
+        """Sweep now; what the sweep answers."""
+        response = self.functions.invoke(FunctionName=self.outputs["OrderSweepArn"], Payload=b"{}")
+        assert "FunctionError" not in response
+        return json.loads(response["Payload"].read())
+
+    def status_changes_left(self):
+        counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+        left = self.sqs.get_queue_attributes(
+            QueueUrl=self.outputs["StatusChangesQueueUrl"], AttributeNames=list(counts)
+        )
+        return sum(int(left["Attributes"][count]) for count in counts)
+
+    def age(self, order_id):
+        """Have an order stand still since long ago."""
+        self.dynamodb.update_item(
+            TableName=self.outputs["LedgerTableName"],
+            Key={"orderId": {"S": order_id}},
+            UpdateExpression="SET updatedAt = :then",
+            ExpressionAttributeValues={":then": {"S": LONG_AGO}},
+        )
+
+    @contextmanager
+    def unheard(self):
+        """Status changes lost on their way."""
+        (rule,) = [rule["Name"] for rule in self.events.list_rules()["Rules"] if "EventPattern" in rule]
+        self.events.disable_rule(Name=rule)
+        try:
+            yield
+        finally:
+            self.events.enable_rule(Name=rule)
+
+    def gone(self, execution_arn):
+        self.functions.delete_durable_execution(DurableExecutionArn=execution_arn)
+        self.until(lambda: self.orders.get(execution_arn) is None, f"{execution_arn} to be gone")
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    parameters = {"WaitSeconds": str(WAIT_SECONDS), "ExecutionTimeoutSeconds": str(EXECUTION_TIMEOUT_SECONDS)}
+    with local_stack(parameters=parameters, time_scale=TIME_SCALE) as stack:
+        yield Endings(stack)
+
+
+def test_an_order_stopped_in_its_wait_is_stopped_in_the_ledger_with_the_operators_reason(pipeline):
+    order = pipeline.waiting()
+    pipeline.orders.stop(order.execution_arn, "Recall", "the goods are faulty")
+    entry = pipeline.ended(order.order_id)
+    assert states(entry) == [*COMPLETED[:4], "STOPPED"]
+    assert entry.error == {"type": "Recall", "message": "the goods are faulty"}
+
+
+def test_an_order_that_times_out_in_its_wait_is_timed_out_in_the_ledger_and_its_retry_completes(pipeline):
+    order = pipeline.waiting()
+    pipeline.functions.pause_durable_execution(DurableExecutionArn=order.execution_arn, ExecutionTimeoutPaused=False)
+    entry = pipeline.ended(order.order_id)
+    assert states(entry) == [*COMPLETED[:4], "TIMED_OUT"]
+    retried = retry(order.order_id, pipeline.ledger, pipeline.orders)
+    entry = pipeline.entry_when(order.order_id, lambda entry: entry.state == State.COMPLETED, "to complete")
+    assert states(entry) == [*COMPLETED[:4], "TIMED_OUT", *COMPLETED]
+    assert (entry.attempt, entry.execution_arn) == (2, retried.execution_arn)
+    assert (entry.error, entry.history[5].detail) == (None, "retried")
+    assert pipeline.execution(entry)["Status"] == "SUCCEEDED"
+
+
+def test_an_order_cancelled_in_its_wait_is_cancelled_and_its_execution_stopped(pipeline):
+    order = pipeline.waiting()
+    assert cancel(order.order_id, pipeline.ledger, pipeline.orders, "changed his mind").state is State.CANCELLED
+    entry = pipeline.entry_when(order.order_id, lambda entry: entry.execution_status, "to be told of the stop")
+    assert states(entry) == [*COMPLETED[:4], "CANCELLED"]
+    assert (entry.execution_status, entry.history[-1].detail) == ("STOPPED", "changed his mind")
+    execution = pipeline.execution(entry)
+    assert (execution["Status"], execution["Error"]["ErrorType"]) == ("STOPPED", "OrderCancelled")
+    with pytest.raises(IllegalTransition, match="CANCELLED"):
+        retry(order.order_id, pipeline.ledger, pipeline.orders)
+
+
+def test_another_body_that_only_the_orchestrator_could_see_is_rejected_once(pipeline):
+    order = pipeline.waiting()
+    other = json.dumps({"orderId": order.order_id, "currency": "EUR"})
+    answer = pipeline.functions.invoke(
+        FunctionName=pipeline.outputs["DurableOrderProcessorArn"], InvocationType="Event", Payload=other.encode()
+    )
+    arn = answer["DurableExecutionArn"]
+    entry = pipeline.entry_when(order.order_id, lambda entry: entry.has_conflict(arn), "to have its conflict noted")
+    assert [conflict["executionArn"] for conflict in entry.conflicts] == [arn]
+    # A status change that comes twice, and a sweep that finds the same execution.
+    event = {"detail": {"durableExecutionArn": arn, "status": "FAILED"}}
+    pipeline.sqs.send_message(QueueUrl=pipeline.outputs["StatusChangesQueueUrl"], MessageBody=json.dumps(event))
+    assert pipeline.sweep()["failed"] == 0
+    pipeline.until(lambda: pipeline.status_changes_left() == 0, "the status changes to be worked")
+    assert pipeline.rejects_of(arn) == 1
+    reject = pipeline.rejected('{"currency":"EUR","orderId":"' + order.order_id + '"}')
+    assert (reject["reasonCode"], reject["sourceMessageId"]) == ("ORDER_CONFLICT", arn)
+    assert pipeline.ledger.get(order.order_id).order == order.order
+
+
+def test_an_order_whose_execution_is_stopped_and_deleted_unheard_is_ended_by_the_sweep(pipeline):
+    with pipeline.unheard():
+        stopped, deleted = pipeline.waiting(), pipeline.waiting()
+        for order in (stopped, deleted):
+            pipeline.orders.stop(order.execution_arn, "Recall", "the goods are faulty")
+        pipeline.gone(deleted.execution_arn)
+        pipeline.age(deleted.order_id)
+        assert pipeline.ledger.get(stopped.order_id).state == State.WAITING
+        assert pipeline.sweep()["failed"] == 0
+    assert states(pipeline.ledger.get(stopped.order_id)) == [*COMPLETED[:4], "STOPPED"]
+    entry = pipeline.ledger.get(deleted.order_id)
+    assert states(entry) == [*COMPLETED[:4], "FAILED"]
+    assert entry.error["type"] == "ExecutionLost"

@@ -1,0 +1,512 @@
+"""What is done to an order beside the rules that strike it, and how it may end then. One function each.
+
+A script sends its order, makes sure that the fault came in the state it was meant for, and only then counts it.
+"""
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from shared.errors import IllegalTransition, OrderEnded
+from shared.states import State
+from tests.faults.seeded.strikes import FUNCTION_ERROR, THROTTLED, event_lost
+from tests.faults.seeded.trial import COMPLETED, Fate, Trial
+from tests.faults.seeded.world import INGEST, ORCHESTRATOR, World, writes
+from tools.local_stack.faults import Answer, Fail, Hold, Kill, Point, Redeliver, Rule, Stall
+from tools.local_stack.faults.rules import EVENT_SOURCE
+
+LARGEST_MESSAGE: Final = 1_032_192
+"""What the template's orders queue takes."""
+
+Script = Callable[[World, Trial], None]
+
+FATES: Final[dict[str, list[Fate]]] = {}
+"""By the number of the fault."""
+
+ENDED: Final = ("SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED")
+ENRICHER_CALL: Final = ("lambda", "Invoke")
+WRITE: Final = ("dynamodb", "UpdateItem")
+CHECKPOINT: Final = ("lambda", "CheckpointDurableExecution")
+
+
+def fate(fault: str, *ends: State) -> Callable[[Script], Script]:
+    """Puts a script on the list."""
+
+    def listed(script: Script) -> Script:
+        FATES.setdefault(fault, []).append(Fate(fault, frozenset(ends), script))
+        return script
+
+    return listed
+
+
+def plain(world: World, trial: Trial) -> None:
+    """completes, whatever strikes it"""
+    world.send(trial, *[trial.body] * trial.copies)
+    if trial.copies_later is not None:
+        threading.Event().wait(trial.copies_later)
+        world.send(trial)
+    if trial.copies > 1 or trial.copies_later is not None:
+        for message_id in trial.messages:
+            world.until_seen(message_id, "DeleteMessage", service=EVENT_SOURCE)
+        world.count("F1", trial, f"{len(trial.messages)} messages were taken")
+    world.until_ended(trial)
+
+
+PLAIN: Final = Fate("", COMPLETED, plain)
+
+
+# -- the same id with another body ---------------------------------------------------------------------------
+
+
+@fate("F3", State.COMPLETED)
+def conflicting_while_running(world: World, trial: Trial) -> None:
+    """another body comes while it runs"""
+    call = world.hold(trial, *ENRICHER_CALL)
+    world.send(trial)
+    world.caught(call)
+    [other] = world.send(trial, trial.other_body)
+    world.until_seen(other, "DeleteMessage", service=EVENT_SOURCE)
+    world.release(call)
+    world.count("F3", trial, "while it ran")
+    world.until_ended(trial)
+
+
+@fate("F3", State.COMPLETED)
+def conflicting_after_its_end(world: World, trial: Trial) -> None:
+    """another body comes after it completed"""
+    world.send(trial)
+    world.until_state(trial, State.COMPLETED)
+    [other] = world.send(trial, trial.other_body)
+    world.until_seen(other, "DeleteMessage", service=EVENT_SOURCE)
+    world.count("F3", trial, "after COMPLETED")
+
+
+@fate("F3", State.COMPLETED)
+def conflicting_after_its_name_is_forgotten(world: World, trial: Trial) -> None:
+    """another body comes after its execution was deleted"""
+    world.send(trial)
+    entry = world.until_state(trial, State.COMPLETED)
+    world.until_execution(entry.execution_arn, *ENDED)
+    world.until_seen(trial.messages[0], "DeleteMessage", service=EVENT_SOURCE)
+    world.delete(entry.execution_arn)
+    world.send(trial, trial.other_body)
+    world.until(lambda: len(world.entries()[trial.order_id].conflicts), f"the conflict of {trial.order_id}")
+    world.count("F3", trial, "after its name was forgotten")
+
+
+@fate("F2", State.COMPLETED)
+def redelivered_after_its_name_is_forgotten(world: World, trial: Trial) -> None:
+    """it comes again after its execution was deleted"""
+    world.send(trial)
+    entry = world.until_state(trial, State.COMPLETED)
+    world.until_execution(entry.execution_arn, *ENDED)
+    world.until_seen(trial.messages[0], "DeleteMessage", service=EVENT_SOURCE)
+    world.delete(entry.execution_arn)
+    [again] = world.send(trial)
+    world.until_seen(again, "DeleteMessage", service=EVENT_SOURCE)
+    world.count("F2", trial, "after its name was forgotten")
+
+
+# -- what is no order ----------------------------------------------------------------------------------------
+
+
+@fate("F4", State.COMPLETED)
+def poisoned(world: World, trial: Trial) -> None:
+    """comes in one batch with messages that are no orders"""
+    key = json.dumps(trial.order_id)
+    line = {"sku": "x" * 64, "quantity": 1, "unitPrice": "1"}
+    bodies = [
+        f"order {trial.order_id}, two CDs please",
+        json.dumps({**trial.order, "items": "two", "currency": 7}),
+        f'{{"orderId": {key}, "attributes": ' + '{"a":' * 20_000 + "1" + "}" * 20_000 + "}",
+        f'{{"orderId": {key}, "items": [{{"sku": "CD", "quantity": 1, "unitPrice": {"9" * 5000}}}]}}',
+        f'{{"orderId": {key}, "currency": "USD", "currency": "EUR"}}',
+        f'{{"orderId": {key}, "attributes": {{"\\ud800": "half a character"}}}}',
+        json.dumps({**trial.order, "items": [line] * 800}),
+    ]
+    largest = json.dumps({**trial.order, "filler": ""})
+    largest = largest[:-2] + "x" * (LARGEST_MESSAGE - len(largest)) + '"}'
+    world.arm(
+        trial,
+        Rule(Kill(Point.APPLIED), "sqs", "SendMessage", INGEST, (trial.order_id, "two CDs please"), label="F6"),
+    )
+    world.send(trial, *bodies, trial.body)
+    world.send(trial, largest)
+    world.until_ended(trial)
+
+
+# -- batches -------------------------------------------------------------------------------------------------
+
+
+@fate("F5", State.COMPLETED)
+def failed_in_its_batch(world: World, trial: Trial) -> None:
+    """its start fails in a batch of others, and it alone is given back"""
+    tries = 3
+    refused, _ = world.arm(
+        trial,
+        Rule(THROTTLED, "lambda", "Invoke", INGEST, trial.order_id, times=tries, label="F5"),
+        # Given back, it would come again only when the visibility timeout ends.
+        Rule(Redeliver(6), EVENT_SOURCE, "ReceiveMessage", INGEST, trial.order_id),
+    )
+    world.send_all([(one, one.body) for one in (trial, *trial.neighbours)])
+    world.caught(refused, tries)
+    world.until_ended(trial)
+
+
+@fate("F21", State.COMPLETED)
+def hanging_in_its_batch(world: World, trial: Trial) -> None:
+    """its start hangs until the client's timeout, in a batch of others"""
+    tries = 3
+    hanging, _ = world.arm(
+        trial,
+        Rule(Hold(), "lambda", "Invoke", INGEST, trial.order_id, times=tries, label="F21"),
+        Rule(Redeliver(20), EVENT_SOURCE, "ReceiveMessage", INGEST, trial.order_id),
+    )
+    world.send_all([(one, one.body) for one in (trial, *trial.neighbours)])
+    world.caught(hanging, tries)
+    world.until_seen(trial.order_id, "Invoke", tries + 1, function=world.stack.physical_name(INGEST))
+    world.release(hanging)
+    world.until_ended(trial)
+
+
+@fate("F7", State.COMPLETED)
+def refused_for_good(world: World, trial: Trial) -> None:
+    """its start is refused until its message is dead; then an operator starts it"""
+    refused, _ = world.arm(
+        trial,
+        Rule(Fail(403, "AccessDeniedException"), "lambda", "Invoke", INGEST, trial.order_id, times=None, label="F7"),
+        Rule(Redeliver(0.5), EVENT_SOURCE, "ReceiveMessage", INGEST, trial.order_id, times=None),
+    )
+    [message_id] = world.send(trial)
+    world.caught(refused)
+    world.until(lambda: world.left("OrdersDlqUrl"), f"{message_id} in the dead-letter queue")
+    world.disarm(trial)
+    world.send(trial)
+    world.until_ended(trial)
+
+
+# -- the execution fails --------------------------------------------------------------------------------------
+
+
+@fate("F10", State.FAILED)
+def checkpoint_refused_for_good(world: World, trial: Trial) -> None:
+    """a checkpoint of enrich or of its wait is refused with 4xx, for good"""
+    _checkpoint_refused(world, trial, trial.random.choice(["enrich", "wait"]))
+
+
+@fate("F10", State.FAILED, State.COMPLETED)
+def last_checkpoint_refused_for_good(world: World, trial: Trial) -> None:
+    """a checkpoint of finalize is refused with 4xx, for good"""
+    _checkpoint_refused(world, trial, "finalize")
+
+
+def _checkpoint_refused(world: World, trial: Trial, operation: str) -> None:
+    texts = (trial.order_id, f'"Name": "{operation}"')
+    refusal = Fail(403, "AccessDeniedException")
+    [rule] = world.arm(trial, Rule(refusal, *CHECKPOINT, ORCHESTRATOR, texts, times=None, label="F10"))
+    world.send(trial)
+    world.caught(rule)
+
+
+# On a busy machine what lies between two tries takes long enough, on a clock forty times as fast, to time out first.
+@fate("F12", State.FAILED, State.TIMED_OUT)
+def ledger_down_from_the_start(world: World, trial: Trial) -> None:
+    """the ledger is down for it for longer than every policy, before its first write"""
+    _ledger_down(world, trial, skip=0)
+
+
+@fate("F12", State.FAILED, State.TIMED_OUT)
+def ledger_down_later(world: World, trial: Trial) -> None:
+    """the ledger is down for it for longer than every policy, after its first write"""
+    _ledger_down(world, trial, skip=trial.random.randint(1, 3))
+
+
+def _ledger_down(world: World, trial: Trial, skip: int) -> None:
+    down = Fail(400, "ProvisionedThroughputExceededException")
+    world.arm(trial, Rule(down, *WRITE, ORCHESTRATOR, trial.order_id, skip=skip, times=None, label="F12"))
+    # The reconciler's writes fail, too, whichever function it runs in.
+    reconciling = world.arm(
+        trial, *(Rule(down, *WRITE, name, trial.order_id, times=None) for name in ("OrderReconciler", "OrderSweep"))
+    )
+    world.send(trial)
+    arn = world.until(lambda: world.execution_of(trial), f"the execution of {trial.order_id}")
+    world.until_execution(arn, "FAILED", "TIMED_OUT")
+    if not trial.event_lost:
+        world.until(
+            lambda: any(injection.rule in reconciling for injection in world.injections()),
+            f"the reconciler to try to write the end of {trial.order_id}",
+        )
+    world.disarm(trial)
+
+
+@fate("F13", State.FAILED)
+def enricher_unusable(world: World, trial: Trial) -> None:
+    """the enricher's answer cannot be used"""
+    good = {
+        "statusCode": 200,
+        "orderId": trial.order_id,
+        "enrichedData": {
+            "customerId": "CUST-1",
+            "timestamp": "2026-02-08T20:58:24.548Z",
+            "profile": {"kind": "GUEST"},
+            "totals": {"lines": 0, "units": 0, "amount": "0"},
+        },
+    }
+    missing = {**good, "enrichedData": {"customerId": "CUST-1"}}
+    answer = trial.random.choice(
+        [
+            "not JSON {",
+            json.dumps({**good, "orderId": "ANOTHER"}),
+            json.dumps(missing),
+            json.dumps({**good, "filler": "x" * 70_000}),
+            json.dumps({"statusCode": 400, "error": "refused"}),
+        ]
+    )
+    trial.error = "EnrichmentRejected"
+    world.arm(trial, Rule(Answer(answer), *ENRICHER_CALL, ORCHESTRATOR, trial.order_id, label="F13"))
+    world.send(trial)
+
+
+@fate("F13", State.FAILED)
+def enricher_failing(world: World, trial: Trial) -> None:
+    """the enricher fails three times"""
+    trial.error = "EnricherUnavailable"
+    world.arm(trial, Rule(FUNCTION_ERROR, *ENRICHER_CALL, ORCHESTRATOR, trial.order_id, times=3, label="F13"))
+    world.send(trial)
+
+
+def _paused(world: World, trial: Trial, writing: State, *, timeout_goes_on: bool = True) -> str:
+    """Sends it, and pauses its execution while it writes that state; the ARN.
+
+    The invocation under way goes on to its next checkpoint, the end of the step or of its try; of what comes then
+    nothing goes on but, if it is wanted, the timeout.
+    """
+    write = world.hold(trial, *WRITE, writes(writing))
+    world.send(trial)
+    world.caught(write)
+    arn = world.until(lambda: world.execution_of(trial), f"the execution of {trial.order_id}")
+    world.pause(arn, timeout_goes_on=timeout_goes_on)
+    world.release(write)
+    world.until_execution(arn, "PAUSED")
+    return arn
+
+
+# -- timeouts -------------------------------------------------------------------------------------------------
+
+
+@fate("F14", State.TIMED_OUT)
+def timed_out_in_its_wait(world: World, trial: Trial) -> None:
+    """its execution times out in the wait"""
+    arn = _paused(world, trial, State.ENRICHED)
+    world.until_state(trial, State.WAITING)
+    world.until_execution(arn, "TIMED_OUT")
+    world.count("F14", trial, "in the wait")
+
+
+@fate("F14", State.TIMED_OUT)
+def timed_out_in_a_step(world: World, trial: Trial) -> None:
+    """its execution times out between two tries of enrich"""
+    world.arm(trial, Rule(FUNCTION_ERROR, *ENRICHER_CALL, ORCHESTRATOR, trial.order_id))
+    arn = _paused(world, trial, State.ENRICHING)
+    world.until_execution(arn, "TIMED_OUT")
+    world.count("F14", trial, "in a step")
+
+
+@fate("F14", State.FAILED)
+def killed_at_every_start(world: World, trial: Trial) -> None:
+    """its enrich step kills its process each time"""
+    trial.error = "TooManyStarts"
+    [kills] = world.arm(trial, Rule(Kill(), *ENRICHER_CALL, ORCHESTRATOR, trial.order_id, times=None, label="F14"))
+    world.send(trial)
+    world.caught(kills, 10)
+    if not trial.event_lost:
+        world.until_ended(trial)
+
+
+# -- operators ------------------------------------------------------------------------------------------------
+
+
+@fate("F15", State.STOPPED)
+def stopped_in_a_step(world: World, trial: Trial) -> None:
+    """stopped in a step, whose process goes on"""
+    call = world.hold(trial, *ENRICHER_CALL)
+    world.send(trial)
+    world.caught(call)
+    arn = world.until_state(trial, State.ENRICHING).execution_arn
+    if world.stop(arn):
+        world.count("F15", trial, "stopped in a step")
+    world.release(call)
+
+
+@fate("F15", State.STOPPED)
+def stopped_in_its_wait(world: World, trial: Trial) -> None:
+    """paused, and stopped in its wait"""
+    arn = _paused_in_its_wait(world, trial)
+    if world.stop(arn):
+        world.count("F15", trial, "stopped in its wait")
+
+
+@fate("F15", State.COMPLETED)
+def paused_and_resumed(world: World, trial: Trial) -> None:
+    """paused in its wait, and resumed when the wait is long over"""
+    arn = _paused_in_its_wait(world, trial)
+    threading.Event().wait(3)
+    world.resume(arn)
+    world.count("F15", trial, "paused and resumed")
+    world.until_ended(trial)
+
+
+@fate("F15", State.FAILED, State.STOPPED)
+def stopped_and_deleted(world: World, trial: Trial) -> None:
+    """stopped in its wait and deleted, before anybody looked"""
+    trial.error = "ExecutionLost"
+    # What tells of the end is late, or lost: else the reconciler reads the execution before it is deleted.
+    trial.event_lost = True
+    world.arm(trial, event_lost(trial.order_id))
+    arn = _paused_in_its_wait(world, trial)
+    if world.stop(arn):
+        world.delete(arn)
+        world.count("F15", trial, "stopped and deleted")
+
+
+def _paused_in_its_wait(world: World, trial: Trial) -> str:
+    arn = _paused(world, trial, State.ENRICHED, timeout_goes_on=False)
+    world.until_state(trial, State.WAITING)
+    return arn
+
+
+# -- races ----------------------------------------------------------------------------------------------------
+
+
+@fate("F17", State.CANCELLED)
+def cancelled_before_finalizing(world: World, trial: Trial) -> None:
+    """cancelled while FINALIZING is on its way to the ledger"""
+    write = world.hold(trial, *WRITE, writes(State.FINALIZING))
+    world.send(trial)
+    world.caught(write)
+    world.cancel(trial)
+    world.count("F17", trial, "the cancel came first")
+    world.release(write)
+
+
+@fate("F17", State.COMPLETED)
+def cancelled_after_finalizing(world: World, trial: Trial) -> None:
+    """cancelled while COMPLETED is on its way to the ledger"""
+    write = world.hold(trial, *WRITE, writes(State.COMPLETED))
+    world.send(trial)
+    world.caught(write)
+    world.until_state(trial, State.FINALIZING)
+    try:
+        world.cancel(trial)
+    except IllegalTransition:
+        world.count("F17", trial, "finalize came first")
+    world.release(write)
+    world.until_ended(trial)
+
+
+@fate("F17", State.CANCELLED, State.COMPLETED)
+def cancelled_in_its_wait(world: World, trial: Trial) -> None:
+    """cancelled at about the end of its wait, free to win or lose"""
+    world.send(trial)
+    world.until_state(trial, State.WAITING, State.FINALIZING, State.COMPLETED)
+    threading.Event().wait(trial.random.uniform(0, 1))
+    with contextlib.suppress(IllegalTransition):
+        world.cancel(trial)
+    world.count("F17", trial, "a free race")
+
+
+def _failed_once(world: World, trial: Trial) -> None:
+    """Attempt 1 fails, so that there is something to retry."""
+    world.arm(trial, Rule(Answer("{}"), *ENRICHER_CALL, ORCHESTRATOR, trial.order_id))
+    world.send(trial)
+    world.until_state(trial, State.FAILED)
+
+
+@fate("F18", State.COMPLETED)
+def retried_twice_at_once(world: World, trial: Trial) -> None:
+    """fails, and is retried by two operators at once while its message comes again"""
+    _failed_once(world, trial)
+    world.sent.retries[trial.order_id] += 1
+    threads = [threading.Thread(target=_retry, args=(world, trial)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    world.send(trial)
+    for thread in threads:
+        thread.join()
+    world.count("F18", trial, "two retries and a redelivery")
+    world.until_ended(trial, attempt=2)
+
+
+@fate("F18", State.COMPLETED)
+def retried_beside_a_direct_invoke(world: World, trial: Trial) -> None:
+    """fails, and is retried while it is invoked directly, without a name"""
+    _failed_once(world, trial)
+    world.sent.retries[trial.order_id] += 1
+    before = world.invoke(trial)
+    _retry(world, trial)
+    after = world.invoke(trial)
+    world.count("F18", trial, "a retry between two direct invokes")
+    world.until_ended(trial, attempt=2)
+    world.until_execution(before, *ENDED)
+    world.until_execution(after, *ENDED)
+
+
+@fate("F18", State.COMPLETED)
+def retried_beside_a_zombie(world: World, trial: Trial) -> None:
+    """stopped while its process stands still; the process goes on when the retry has begun"""
+    still = 10
+    [stall] = world.arm(trial, Rule(Stall(still), *WRITE, ORCHESTRATOR, (trial.order_id, writes(State.ENRICHED))))
+    world.send(trial)
+    [stalled] = world.caught(stall)
+    goes_on = time.monotonic() + still
+    entry = world.until_state(trial, State.ENRICHING)
+    # The retry is held where the zombie's write would be a legal one.
+    call = world.hold(trial, *ENRICHER_CALL)
+    world.stop(entry.execution_arn)
+    world.until_state(trial, State.STOPPED)
+    world.sent.retries[trial.order_id] += 1
+    _retry(world, trial)
+    world.caught(call)
+    world.until_state(trial, State.ENRICHING, attempt=2)
+    left = goes_on - time.monotonic()
+    threading.Event().wait(max(left, 0) + 1)
+    world.release(call)
+    if left > 0:
+        world.count("F18", trial, f"the zombie was process {stalled.request.pid}")
+    world.until_ended(trial, attempt=2)
+
+
+def _retry(world: World, trial: Trial) -> None:
+    """One operator's retry, where another may have been faster."""
+    with contextlib.suppress(IllegalTransition, OrderEnded):
+        world.retry(trial)
+
+
+# -- deployments ----------------------------------------------------------------------------------------------
+
+
+@fate("F19", State.COMPLETED)
+def waiting_through_a_deployment(world: World, trial: Trial) -> None:
+    """waits while new code is published"""
+    world.send(trial)
+    arn = world.until_state(trial, State.WAITING).execution_arn
+    trial.note("waits")
+    world.deployed.wait()
+    if world.status(arn) == "RUNNING":
+        world.count("F19", trial, "deployed while it waited")
+    world.until_ended(trial)
+
+
+@fate("F22", State.COMPLETED)
+def redelivered_to_a_new_version(world: World, trial: Trial) -> None:
+    """comes again after the order has got one more field"""
+    world.send(trial)
+    world.until_state(trial, State.WAITING)
+    world.deployed.wait()
+    [again] = world.send(trial)
+    world.until_seen(again, "DeleteMessage", service=EVENT_SOURCE)
+    world.count("F22", trial)
+    world.until_ended(trial)

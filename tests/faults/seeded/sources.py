@@ -1,0 +1,89 @@
+"""Copies of the pipeline to deploy: with another clock, with an order that has one more field, without a mechanism.
+
+The working tree is never changed. An edit whose text is not there exactly once is an error: the code has moved on,
+and whoever runs this must look at it.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+REPOSITORY: Final = Path(__file__).parents[3]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """`before` in the file at `path` (from the repository's root) becomes `after`."""
+
+    path: str
+    before: str
+    after: str
+
+
+class Copy:
+    """template.yaml and src/ in a folder of their own, ready to be deployed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        shutil.copytree(REPOSITORY / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(REPOSITORY / "template.yaml", folder)
+
+    @property
+    def template(self) -> Path:
+        """What to deploy."""
+        return self._folder / "template.yaml"
+
+    def edit(self, edits: Iterable[Edit]) -> None:
+        """Raises LookupError for a text that is not there exactly once."""
+        for edit in edits:
+            path = self._folder / edit.path
+            text = path.read_text()
+            if text.count(edit.before) != 1:
+                raise LookupError(f"{edit.path} has {text.count(edit.before)} times, not once: {edit.before}")
+            path.write_text(text.replace(edit.before, edit.after))
+
+
+class Clocks:
+    """How far the clock of each function's workers is ahead of the machine's, in seconds.
+
+    The functions read the time in two places. In a copy that is deployed here both add what a file says, so that the
+    clock of a worker can jump while it runs.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._ahead: dict[str, float] = {}
+        self.set("", 0)
+
+    def set(self, function: str, seconds: float) -> None:
+        """From now on, for workers of the function with this logical id."""
+        self._ahead[function] = seconds
+        new = self._file.with_suffix(".new")
+        new.write_text(json.dumps(self._ahead))
+        new.replace(self._file)
+
+    @property
+    def edits(self) -> list[Edit]:
+        """What makes the functions follow."""
+        ahead = (
+            '__import__("json").loads(open("' + str(self._file) + '").read())'
+            '.get(__import__("os").environ["AWS_LAMBDA_FUNCTION_NAME"].rpartition("-")[2], 0)'
+        )
+        shifted = f'datetime.now(UTC) + __import__("datetime").timedelta(seconds={ahead})'
+        return [
+            Edit("src/shared/clock.py", "datetime.now(UTC)", shifted),
+            Edit("src/reconciler/sweep.py", "datetime.now(UTC)", shifted),
+        ]
+
+
+ONE_MORE_FIELD: Final = [
+    Edit(
+        "src/shared/order.py",
+        "    placed_at: Instant | None = None\n",
+        "    placed_at: Instant | None = None\n    gift_note: Annotated[str, Field(max_length=256)] | None = None\n",
+    )
+]
+"""An order that a producer may give one more field (F22)."""

@@ -1,0 +1,108 @@
+"""Real purchases while workers of every function are killed at random, every few seconds."""
+
+import os
+import signal
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from random import Random
+from typing import Final
+
+from shared.states import TERMINAL, State
+from tests.faults.invariants import Sent, violations
+from tests.faults.observed import observe
+from tests.faults.seeded.run import Say, every
+from tests.faults.seeded.sources import REPOSITORY
+from tools.local_stack import LocalStack, local_stack
+from tools.local_stack.pipeline import load_samples
+
+FUNCTIONS: Final = (
+    "OrderIngest",
+    "DurableOrderProcessor",
+    "DurableOrderProcessor",
+    "OrderEnricher",
+    "OrderReconciler",
+    "OrderSweep",
+)
+SHORTEST_SECONDS: Final = 1
+LONGEST_SECONDS: Final = 4
+SWEEP_EVERY_SECONDS: Final = 30
+# Real time: the template's four minutes would be what the run waits for when ingest was killed.
+VISIBILITY_SECONDS: Final = 20
+PATIENCE_SECONDS: Final = 3600
+BATCH: Final = 10
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many orders ended how, how many workers of each function were killed, and what was not as it should be."""
+
+    states: Counter[str]
+    killed: Counter[str]
+    executions: int
+    seconds: float
+    violations: list[str]
+
+
+def storm(seed: int, orders: int, say: Say) -> Outcome:
+    """Sends the first purchases of the samples at once, and kills until every one has ended."""
+    with (REPOSITORY / "samples" / "cdnow_orders.jsonl").open() as lines:
+        bodies = [line.strip() for line in islice(lines, orders)]
+    say("a stack starts")
+    with local_stack(concurrency=8, time_scale=40) as stack:
+        load_samples(stack)
+        sqs, queue = stack.client("sqs"), stack.outputs["OrdersQueueUrl"]
+        sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)})
+        began, sent = time.monotonic(), Sent()
+        for start in range(0, len(bodies), BATCH):
+            batch = bodies[start : start + BATCH]
+            entries = [{"Id": str(place), "MessageBody": body} for place, body in enumerate(batch)]
+            for entry in sqs.send_message_batch(QueueUrl=queue, Entries=entries)["Successful"]:
+                sent.messages[entry["MessageId"]] = batch[int(entry["Id"])]
+        killed: Counter[str] = Counter()
+        functions = stack.client("lambda")
+        with every(SWEEP_EVERY_SECONDS, lambda: functions.invoke(FunctionName=stack.outputs["OrderSweepArn"])):
+            _kill_until_ended(stack, Random(seed), len(bodies), killed, say)
+        seconds = time.monotonic() - began
+        say("reading what is left")
+        observed = observe(stack)
+    states = Counter(str(entry.state) for entry in observed.entries.values())
+    wrong = violations(observed, sent)
+    if states != {State.COMPLETED: len(bodies)}:
+        wrong.append(f"{len(bodies)} purchases ended {dict(states)}")
+    return Outcome(states, killed, len(observed.records), seconds, wrong)
+
+
+def _kill_until_ended(stack: LocalStack, random: Random, orders: int, killed: Counter[str], say: Say) -> None:
+    deadline, next_kill = time.monotonic() + PATIENCE_SECONDS, 0.0
+    client, table = stack.client("dynamodb"), stack.outputs["LedgerTableName"]
+    while time.monotonic() < deadline:
+        if time.monotonic() >= next_kill:
+            function = random.choice(FUNCTIONS)
+            if workers := stack.workers(function):
+                with suppress(ProcessLookupError):
+                    os.kill(random.choice(workers), signal.SIGKILL)
+                    killed[function] += 1
+            next_kill = time.monotonic() + random.uniform(SHORTEST_SECONDS, LONGEST_SECONDS)
+        pages = client.get_paginator("scan").paginate(
+            TableName=table, ProjectionExpression="#state", ExpressionAttributeNames={"#state": "state"}
+        )
+        states = Counter(item["state"]["S"] for page in pages for item in page["Items"])
+        ended = sum(states[state] for state in TERMINAL)
+        say(f"{ended} of {orders} ended, {sum(killed.values())} workers killed")
+        if ended == orders and not _moving(stack):
+            return
+        time.sleep(0.5)
+
+
+def _moving(stack: LocalStack) -> bool:
+    running = stack.client("lambda").list_durable_executions_by_function(
+        FunctionName=stack.physical_name("DurableOrderProcessor"), Statuses=["RUNNING"], MaxItems=1
+    )
+    queue = stack.client("sqs").get_queue_attributes(
+        QueueUrl=stack.outputs["OrdersQueueUrl"],
+        AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+    )
+    return bool(running["DurableExecutions"]) or any(map(int, queue["Attributes"].values()))

@@ -1,0 +1,117 @@
+"""Lambda's side of the orchestrator's executions: kept here, and asked for by boto3's own requests."""
+
+import json
+import re
+import uuid
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from shared.executions import OrderExecutions
+from tests.unit.test_executions import ALIAS, EXECUTION, STACK_ID
+from tests.unit.transport import client, refusal, response
+
+_ARN = re.compile(r"/durable-executions/(.+?)(?:/stop)?$")
+
+
+class ExecutionsOnLambda:
+    """Starts, keeps, stops and lists executions. `asked` is each operation's name, in order of its requests."""
+
+    def __init__(self):
+        self.client = client("lambda")
+        self.orders = OrderExecutions(self.client, ALIAS, STACK_ID)
+        self.asked = []
+        self.records = {}
+        self._failures = {}
+        for operation, answer in {
+            "Invoke": self._invoke,
+            "GetDurableExecution": self._get,
+            "StopDurableExecution": self._stop,
+            "ListDurableExecutionsByFunction": self._list,
+        }.items():
+            self.client.meta.events.register(f"before-send.lambda.{operation}", self._answering(operation, answer))
+
+    def begin(self, order, name=None):
+        """An execution of an order, or of any text. Answers its ARN."""
+        arn = f"{EXECUTION}/{name or uuid.uuid4()}/{uuid.uuid4()}"
+        text = order if isinstance(order, str) else order.canonical_bytes().decode()
+        self.records[arn] = {
+            "DurableExecutionArn": arn,
+            "DurableExecutionName": arn.split("/")[2],
+            "FunctionArn": ALIAS.replace(":prod", ":7"),
+            "Status": "RUNNING",
+            "StartTimestamp": datetime.now(UTC).timestamp(),
+            "InputPayload": text,
+        }
+        return arn
+
+    def end(self, arn, status, error_type=None, message=None, at=None):
+        """How it ended."""
+        self.records[arn] |= {"Status": status, "EndTimestamp": (at or datetime.now(UTC)).timestamp()}
+        if error_type:
+            self.records[arn]["Error"] = {"ErrorType": error_type, "ErrorMessage": message}
+        return arn
+
+    def forget(self, arn):
+        del self.records[arn]
+
+    def fail(self, operation, *answers):
+        """Have an operation's next requests answered so; an exception is raised."""
+        self._failures[operation] = list(answers)
+
+    def count(self, operation):
+        return self.asked.count(operation)
+
+    def _answering(self, operation, answer):
+        def answered(request, **_):
+            self.asked.append(operation)
+            if self._failures.get(operation):
+                failure = self._failures[operation].pop(0)
+                if isinstance(failure, Exception):
+                    raise failure
+                status, headers, body = failure
+            else:
+                status, headers, body = answer(request)
+            return response(request, status, headers, body)
+
+        return answered
+
+    def _invoke(self, request):
+        name = request.headers["X-Amz-Durable-Execution-Name"].decode()
+        taken = [record for record in self.records.values() if record["DurableExecutionName"] == name]
+        if taken and taken[0]["InputPayload"].encode() != request.body:
+            return refusal(409, "DurableExecutionAlreadyStartedException")
+        arn = taken[0]["DurableExecutionArn"] if taken else self.begin(request.body.decode(), name)
+        return 202, {"X-Amz-Durable-Execution-Arn": arn}, b""
+
+    def _get(self, request):
+        arn = _arn_in(request)
+        if not arn.startswith(EXECUTION):
+            return refusal(400, "InvalidParameterValueException")
+        return (200, {}, json.dumps(self.records[arn]).encode()) if arn in self.records else _gone()
+
+    def _stop(self, request):
+        record = self.records.get(_arn_in(request))
+        if record is None:
+            return _gone()
+        if record["Status"] == "RUNNING":
+            self.end(record["DurableExecutionArn"], "STOPPED")
+            record["Error"] = json.loads(request.body)
+        return 200, {}, json.dumps({"StopTimestamp": record["EndTimestamp"]}).encode()
+
+    def _list(self, request):
+        query = parse_qs(urlsplit(request.url).query)
+        after = datetime.fromisoformat(query["StartedAfter"][0]).timestamp()
+        found = [
+            {name: value for name, value in record.items() if name not in ("InputPayload", "Error")}
+            for record in self.records.values()
+            if record["Status"] in query["Statuses"] and record["StartTimestamp"] > after
+        ]
+        return 200, {}, json.dumps({"DurableExecutions": found}).encode()
+
+
+def _arn_in(request):
+    return _ARN.search(unquote(urlsplit(request.url).path))[1]
+
+
+def _gone():
+    return refusal(404, "ResourceNotFoundException")

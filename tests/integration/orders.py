@@ -1,0 +1,54 @@
+"""Order ORDER-1 in the ledger: taken to any state, read whole, and written by others in between."""
+
+from shared.execution_names import Execution
+from shared.ledger_item import unmarshalled
+from shared.ledger_table import unmoved
+from shared.order import parse_order
+from shared.states import State
+
+ORDER = parse_order('{"orderId": "ORDER-1", "customerId": "CUST-1", "attributes": {"channel": "web"}}')
+OTHER_BODY = parse_order('{"orderId": "ORDER-1", "currency": "EUR"}')
+OWNER = Execution("ORDER-1", "arn:first", 1, named=True)
+RETRY = Execution("ORDER-1", "arn:second", 2, named=True)
+
+PATH = (State.RECEIVED, State.ENRICHING, State.ENRICHED, State.WAITING, State.FINALIZING, State.COMPLETED)
+_WRITTEN_BESIDE = {
+    State.ENRICHED: {"enrichment": {"statusCode": 200}},
+    State.COMPLETED: {"result": {"processedAt": "2026-01-01T00:00:00.000Z"}},
+    State.FAILED: {"error": {"type": "Broken", "message": "it broke"}},
+}
+
+
+class OrderInLedger:
+    """ORDER-1, and what the tests of several files do with it."""
+
+    def __init__(self, ledger):
+        self._ledger = ledger
+
+    def put_in(self, state, *, order=ORDER, owner=OWNER, after=None):
+        """Take it to a state along the table's steps, owned by an execution; answers the entry."""
+        ledger = self._ledger
+        assert ledger.begin(order, owner, (State.RECEIVED,), after, fields={"enrichStarts": 1}) is None
+        to = PATH.index(state) + 1 if state in PATH else PATH.index(State.WAITING) + 1
+        for step in [*PATH[1:to], *([] if state in PATH else [state])]:
+            found, fields = ledger.get("ORDER-1"), _WRITTEN_BESIDE.get(step)
+            assert ledger.move("ORDER-1", owner.attempt, (step,), unmoved(found), fields=fields) is None
+        return ledger.get("ORDER-1")
+
+    def item(self):
+        """The whole item as plain data, or None."""
+        found = self._ledger._client.get_item(TableName="LedgerTable", Key={"orderId": {"S": "ORDER-1"}})
+        return unmarshalled(found["Item"]) if "Item" in found else None
+
+    def before_write(self, *acts):
+        """Let others in just before the ledger's next writes: one act before each. Answers those still to come."""
+        waiting, acting = list(acts), []
+
+        def act(**_):
+            if waiting and not acting:
+                acting.append(True)
+                waiting.pop(0)()
+                acting.clear()
+
+        self._ledger._client.meta.events.register("before-call.dynamodb.UpdateItem", act)
+        return waiting

@@ -1,0 +1,172 @@
+"""Cancelling an order: the ledger decides, and an order that is being finalized or has ended stays as it is."""
+
+import pytest
+from botocore.exceptions import ReadTimeoutError
+
+from shared.cancel import cancel
+from shared.errors import (
+    ExecutionUnavailable,
+    IllegalTransition,
+    LedgerUnavailable,
+    OrderCancelled,
+    OrderUnknown,
+)
+from shared.execution_names import Execution
+from shared.ledger_item import MAX_MESSAGE_LENGTH, state_shard
+from shared.ledger_table import unmoved
+from shared.states import TRANSITIONS, State
+from tests.integration.orders import ORDER, PATH
+from tests.unit.test_executions import ALIAS
+from tests.unit.transport import refusal
+
+CANCELLABLE = [state for state in State if State.CANCELLED in TRANSITIONS[state]]
+
+
+@pytest.fixture
+def owner(on_lambda):
+    """The order's execution, running."""
+    return Execution("ORDER-1", on_lambda.begin(ORDER), 1, named=True)
+
+
+@pytest.fixture
+def cancelled(ledger, on_lambda):
+    return lambda reason=None: cancel("ORDER-1", ledger, on_lambda.orders, reason)
+
+
+@pytest.mark.parametrize("state", CANCELLABLE)
+def test_an_order_that_has_not_begun_to_finalize_is_cancelled_and_its_execution_stopped(
+    kept, owner, cancelled, on_lambda, state
+):
+    kept.put_in(state, owner=owner)
+    before = kept.item()
+    entry = cancelled("the customer changed his mind")
+    after = kept.item()
+    step = {"state": "CANCELLED", "at": after["updatedAt"], "attempt": 1, "detail": "the customer changed his mind"}
+    assert after == before | {
+        "state": "CANCELLED",
+        "stateShard": state_shard(State.CANCELLED, "ORDER-1"),
+        "updatedAt": after["updatedAt"],
+        "version": before["version"] + 1,
+        "history": [*before["history"], step],
+    }
+    assert (entry.state, entry.version) == (State.CANCELLED, after["version"])
+    execution = on_lambda.records[owner.arn]
+    assert execution["Status"] == "STOPPED"
+    assert execution["Error"] == {"ErrorType": "OrderCancelled", "ErrorMessage": "order ORDER-1 was cancelled"}
+
+
+@pytest.mark.parametrize("state", [state for state in State if state not in {*CANCELLABLE, State.CANCELLED}])
+def test_any_other_order_stays_as_it_is_and_its_execution_goes_on(kept, owner, cancelled, on_lambda, state):
+    kept.put_in(state, owner=owner)
+    before = kept.item()
+    with pytest.raises(IllegalTransition, match=f"order ORDER-1 is {state} and can no longer be cancelled"):
+        cancelled()
+    assert kept.item() == before
+    assert on_lambda.asked == []
+
+
+def test_a_cancel_said_again_changes_nothing_and_stops_the_execution_again(kept, owner, cancelled, on_lambda):
+    kept.put_in(State.WAITING, owner=owner)
+    first = cancelled()
+    before = kept.item()
+    assert cancelled("once more") == first
+    assert kept.item() == before
+    assert on_lambda.count("StopDurableExecution") == 2
+
+
+def test_an_order_cancelled_without_a_reason_has_none_in_its_history(kept, owner, cancelled):
+    kept.put_in(State.WAITING, owner=owner)
+    assert cancelled("").history[-1].detail is None
+
+
+def test_of_a_long_reason_the_history_keeps_the_beginning(kept, owner, cancelled):
+    kept.put_in(State.WAITING, owner=owner)
+    assert cancelled("no " * 500_000).history[-1].detail == ("no " * 500_000)[:MAX_MESSAGE_LENGTH]
+
+
+def test_an_order_that_nobody_knows_cannot_be_cancelled(kept, cancelled, on_lambda):
+    with pytest.raises(OrderUnknown, match="ORDER-1"):
+        cancelled()
+    assert kept.item() is None
+    assert on_lambda.asked == []
+
+
+@pytest.mark.parametrize("finalized_so_far", [1, 2])
+def test_a_cancel_that_finalize_overtakes_is_refused_and_the_order_completes(
+    ledger, kept, owner, cancelled, finalized_so_far
+):
+    kept.put_in(State.WAITING, owner=owner)
+    steps = [lambda: ledger.finalizing(owner), lambda: ledger.completed(owner, {})]
+    kept.before_write(lambda: [step() for step in steps[:finalized_so_far]])
+    with pytest.raises(IllegalTransition, match="can no longer be cancelled"):
+        cancelled()
+    for step in steps:
+        step()
+    assert [step["state"] for step in kept.item()["history"]] == list(PATH)
+
+
+def test_a_cancel_that_overtakes_finalize_holds_and_the_execution_is_told(ledger, kept, owner, cancelled):
+    kept.put_in(State.WAITING, owner=owner)
+    kept.before_write(cancelled)
+    with pytest.raises(OrderCancelled):
+        ledger.finalizing(owner)
+    assert kept.item()["state"] == "CANCELLED"
+
+
+def test_a_cancel_follows_an_order_that_moves_on_meanwhile(ledger, kept, owner, cancelled):
+    kept.put_in(State.ENRICHING, owner=owner)
+    waiting = kept.before_write(lambda: ledger.enriched(owner, {}))
+    assert cancelled().state is State.CANCELLED
+    assert waiting == []
+    assert [step["state"] for step in kept.item()["history"]] == [*PATH[:4], "CANCELLED"]
+
+
+def test_an_order_that_fails_meanwhile_is_not_cancelled(ledger, kept, owner, cancelled):
+    entry = kept.put_in(State.WAITING, owner=owner)
+    kept.before_write(lambda: ledger.move("ORDER-1", 1, (State.FAILED,), unmoved(entry)))
+    with pytest.raises(IllegalTransition, match="FAILED"):
+        cancelled()
+
+
+def test_of_two_that_cancel_both_succeed_and_one_is_in_the_history(kept, owner, cancelled):
+    kept.put_in(State.WAITING, owner=owner)
+    kept.before_write(cancelled)
+    assert cancelled().state is State.CANCELLED
+    assert [step["state"] for step in kept.item()["history"]].count("CANCELLED") == 1
+
+
+@pytest.mark.parametrize(
+    "failure", [refusal(429, "TooManyRequestsException"), ReadTimeoutError(endpoint_url=ALIAS)], ids=["429", "silence"]
+)
+def test_where_the_execution_cannot_be_stopped_the_order_is_cancelled_and_the_error_says_what_is_left(
+    kept, owner, cancelled, on_lambda, failure
+):
+    kept.put_in(State.WAITING, owner=owner)
+    on_lambda.fail("StopDurableExecution", failure)
+    with pytest.raises(ExecutionUnavailable):
+        cancelled()
+    assert kept.item()["state"] == "CANCELLED"
+    assert on_lambda.records[owner.arn]["Status"] == "RUNNING"
+    assert cancelled().state is State.CANCELLED
+    assert on_lambda.records[owner.arn]["Status"] == "STOPPED"
+
+
+def test_an_order_whose_execution_is_gone_is_cancelled_all_the_same(kept, owner, cancelled, on_lambda):
+    kept.put_in(State.WAITING, owner=owner)
+    on_lambda.forget(owner.arn)
+    assert cancelled().state is State.CANCELLED
+
+
+def test_a_ledger_that_cannot_be_written_leaves_the_order_and_its_execution_alone(
+    dynamodb, kept, owner, cancelled, on_lambda
+):
+    kept.put_in(State.WAITING, owner=owner)
+
+    def throttled(**_):
+        raise ReadTimeoutError(endpoint_url="dynamodb")
+
+    dynamodb.meta.events.register("before-call.dynamodb.UpdateItem", throttled)
+    with pytest.raises(LedgerUnavailable):
+        cancelled()
+    assert kept.item()["state"] == "WAITING"
+    assert on_lambda.asked == []

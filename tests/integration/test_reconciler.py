@@ -1,0 +1,467 @@
+"""An execution that did not succeed, and the ledger: whoever reports it, however often, in whatever order."""
+
+import itertools
+import json
+
+import pytest
+from botocore.exceptions import ReadTimeoutError
+
+from reconciler.pace import Pace
+from reconciler.reconciler import Reconciler
+from shared import settlement
+from shared.errors import ExecutionUnavailable, LedgerUnavailable, RejectUnavailable
+from shared.execution_names import Execution
+from shared.executions import ENDED_BADLY
+from shared.ledger_table import unmoved
+from shared.order import parse_order
+from shared.settlement import note_conflict
+from shared.states import RETRYABLE, TERMINAL, State
+from tests.unit.test_executions import ALIAS, OTHER_STACK_ID, STACK_ID, name_of
+from tests.unit.transport import refusal
+
+MARK = "zqMARKqz"
+ORDER = parse_order(json.dumps({"orderId": "ORDER-1", "attributes": {"note": MARK}}))
+OTHER_BODY = parse_order(json.dumps({"orderId": "ORDER-1", "attributes": {"note": f"{MARK} \ufffe\uffffü\x01"}}))
+NOT_ENDED = ["RUNNING", "PAUSING", "PAUSED"]
+
+
+class Counted(Pace):
+    def __init__(self):
+        self.waits = 0
+
+    def wait(self):
+        self.waits += 1
+
+
+class Bench:
+    """The reconciler between a ledger, executions and a queue, with what it did in sight."""
+
+    def __init__(self, reconciler, on_lambda, log):
+        self.reconciler, self.ledger, self._lambda = reconciler, reconciler.ledger, on_lambda
+        self.ended, self.unmoved = reconciler.ended, reconciler.unmoved
+        self._log = log
+
+    def execution(self, *, attempt=None, status="FAILED", order=ORDER, stack_id=STACK_ID, **reason):
+        """One that has ended, or not; named where an attempt is given. As the ledger knows it."""
+        name = None if attempt is None else name_of("ORDER-1", attempt, stack_id)
+        arn = self._lambda.begin(order, name)
+        if status not in NOT_ENDED:
+            self._lambda.end(arn, status, **reason)
+        else:
+            self._lambda.records[arn]["Status"] = status
+        return Execution("ORDER-1", arn, attempt or 1, named=attempt is not None)
+
+    def rejects(self):
+        """(body, attributes) of every reject there is, taken out of the queue."""
+        sqs, queue = self.reconciler.rejected._client, self.reconciler.rejected._queue_url
+        found = sqs.receive_message(QueueUrl=queue, MessageAttributeNames=["All"], MaxNumberOfMessages=10)
+        found = found.get("Messages", [])
+        for message in found:
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        return [
+            (message["Body"], {name: value["StringValue"] for name, value in message["MessageAttributes"].items()})
+            for message in found
+        ]
+
+    def logged(self):
+        """The lines so far. None says anything of what is in an order."""
+        assert MARK not in self._log.getvalue()
+        return [json.loads(line) for line in self._log.getvalue().splitlines()]
+
+    def line(self):
+        (line,) = self.logged()
+        return line
+
+
+@pytest.fixture
+def bench(ledger, on_lambda, rejected, logger, log):
+    return Bench(Reconciler(ledger, on_lambda.orders, rejected, STACK_ID, Counted(), logger), on_lambda, log)
+
+
+# ── what a report of an end comes to ──────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("status", ENDED_BADLY)
+@pytest.mark.parametrize("attempt", [1, None], ids=["named", "a direct invoke"])
+def test_an_order_whose_owner_ended_is_brought_to_that_end_with_its_reason(bench, kept, status, attempt):
+    owner = bench.execution(attempt=attempt, status=status, error_type="Broken", message="it broke")
+    kept.put_in(State.WAITING, owner=owner, order=ORDER)
+    bench.ended(owner.arn, status)
+    item = kept.item()
+    assert (item["state"], item["error"]) == (status, {"type": "Broken", "message": "it broke"})
+    line = bench.line()
+    assert (line["level"], line["message"]) == ("WARNING", "order ended by the reconciler")
+    assert (line["orderId"], line["executionArn"]) == ("ORDER-1", owner.arn)
+    assert (line["state"], line["error"]) == (status, "Broken")
+
+
+@pytest.mark.parametrize(
+    ("status", "error_type"),
+    [("FAILED", "ExecutionFailed"), ("TIMED_OUT", "ExecutionTimedOut"), ("STOPPED", "ExecutionStopped")],
+)
+def test_an_end_without_a_reason_has_one_in_the_ledger(bench, kept, status, error_type):
+    owner = bench.execution(attempt=1, status=status)
+    bench.ended(owner.arn, status)
+    item = kept.item()
+    assert (item["state"], item["error"]["type"]) == (status, error_type)
+    assert item["error"]["message"]
+
+
+@pytest.mark.parametrize("attempt", [1, 4, None], ids=["named 1", "named 4", "a direct invoke"])
+def test_an_order_that_never_reached_the_ledger_is_made_from_its_executions_input(bench, kept, attempt):
+    owner = bench.execution(attempt=attempt)
+    bench.ended(owner.arn, "FAILED")
+    item = kept.item()
+    assert [step["state"] for step in item["history"]] == ["RECEIVED", "FAILED"]
+    assert (item["order"], item["attempt"]) == (ORDER.canonical(), attempt or 1)
+
+
+def test_a_name_of_another_stack_says_where_to_look_and_nothing_of_the_attempt(bench, kept, on_lambda):
+    arn = bench.execution(attempt=7, stack_id=OTHER_STACK_ID).arn
+    bench.ended(arn, "FAILED")
+    assert kept.item()["attempt"] == 1
+    reads = len(on_lambda.asked)
+    bench.ended(arn, "FAILED")
+    assert len(on_lambda.asked) == reads
+
+
+def test_events_repeated_late_and_in_any_order_come_to_the_same_item(bench, kept, dynamodb):
+    """Attempt 1 failed, attempt 2 died before its first write, and a direct invoke brought another body."""
+    first = bench.execution(attempt=1)
+    second = bench.execution(attempt=2, status="STOPPED")
+    conflict = bench.execution(order=OTHER_BODY)
+    history = ["RECEIVED", "ENRICHING", "ENRICHED", "WAITING", "FAILED", "RECEIVED", "STOPPED"]
+    outcomes = []
+    for order_of_events in itertools.permutations([(first, "FAILED"), (second, "STOPPED"), (conflict, "FAILED")]):
+        kept.put_in(State.FAILED, owner=first, order=ORDER)
+        for execution, status in [*order_of_events, *order_of_events, *reversed(order_of_events)]:
+            bench.ended(execution.arn, status)
+        outcomes.append(kept.item())
+        dynamodb.delete_item(TableName="LedgerTable", Key={"orderId": {"S": "ORDER-1"}})
+    for item in outcomes:
+        assert (item["state"], item["attempt"], item["version"], item["executionArn"]) == ("STOPPED", 2, 7, second.arn)
+        assert [step["state"] for step in item["history"]] == history
+        assert [noted["executionArn"] for noted in item["conflicts"]] == [conflict.arn]
+
+
+# ── what it costs ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("state", sorted(TERMINAL))
+def test_the_end_of_an_order_that_has_ended_is_known_without_a_read_of_lambda(bench, kept, on_lambda, state):
+    owner = bench.execution(attempt=1, status="STOPPED")
+    kept.put_in(state, owner=owner, order=ORDER)
+    bench.ended(owner.arn, "STOPPED")
+    assert kept.item().get("executionStatus") == (None if state is State.STOPPED else "STOPPED")
+    assert on_lambda.asked == []
+    assert bench.logged() == []
+
+
+def test_an_earlier_owners_end_and_a_noted_conflict_are_known_without_a_read_of_lambda(bench, kept, on_lambda):
+    earlier, conflict = bench.execution(attempt=1), bench.execution(attempt=1, order=OTHER_BODY)
+    failed = kept.put_in(State.FAILED, owner=earlier, order=ORDER)
+    kept.put_in(State.WAITING, owner=bench.execution(attempt=2, status="RUNNING"), order=ORDER, after=failed)
+    note_conflict(bench.ledger, "ORDER-1", conflict.arn)
+    before = kept.item()
+    bench.ended(earlier.arn, "FAILED")
+    bench.ended(conflict.arn, "FAILED")
+    assert kept.item() == before
+    assert on_lambda.asked == []
+
+
+def test_each_read_of_lambda_keeps_the_pace_and_nothing_else_does(bench, kept):
+    owner = bench.execution(attempt=1)
+    bench.ended(owner.arn, "FAILED")
+    assert bench.reconciler.pace.waits == 1
+    bench.ended(owner.arn, "FAILED")
+    assert bench.reconciler.pace.waits == 1
+
+
+@pytest.mark.parametrize("failure", [refusal(429, "TooManyRequestsException"), ReadTimeoutError(endpoint_url=ALIAS)])
+def test_an_execution_that_cannot_be_read_now_is_an_error_and_nothing_is_written(bench, kept, on_lambda, failure):
+    owner = bench.execution(attempt=1)
+    kept.put_in(State.WAITING, owner=owner, order=ORDER)
+    before = kept.item()
+    for look in (lambda: bench.ended(owner.arn, "FAILED"), lambda: bench.unmoved("ORDER-1")):
+        on_lambda.fail("GetDurableExecution", failure)
+        with pytest.raises(ExecutionUnavailable):
+            look()
+    assert kept.item() == before
+
+
+# ── what is not an order's ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("attempt", [1, None], ids=["named", "a direct invoke"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "not json",
+        "[]",
+        "null",
+        f'"{MARK}"',
+        '{"orderId": 5}',
+        f'{{"orderId": "ORDER-1", "coupon": "{MARK}"}}',
+        '{"orderId": "ORDER-1", "orderId": "ORDER-1"}',
+        "[" * 100_000,
+        "9" * 100_000,
+        "x" * 2_000_000,
+        '{"orderId": "ORDER-1", "attributes": {"a": "\\ud800"}}',
+    ],
+    ids=lambda text: text[:24],
+)
+def test_an_execution_without_an_order_is_logged_and_touches_none(bench, kept, text, attempt):
+    arn = bench.execution(attempt=attempt, order=text).arn
+    kept.put_in(State.WAITING, order=ORDER)
+    before = kept.item()
+    bench.ended(arn, "FAILED")
+    assert kept.item() == before
+    assert bench.rejects() == []
+    line = bench.line()
+    assert (line["message"], line["executionArn"]) == ("execution without an order", arn)
+    # Named, it is one that ingest took for an order.
+    assert line["level"] == ("ERROR" if attempt else "INFO")
+
+
+def test_an_execution_named_for_one_order_and_carrying_another_touches_neither(bench, kept, on_lambda):
+    arn = on_lambda.end(on_lambda.begin(ORDER, name_of("ORDER-2")), "FAILED")
+    bench.ended(arn, "FAILED")
+    assert (kept.item(), bench.ledger.get("ORDER-2")) == (None, None)
+    assert bench.line()["message"] == "execution without an order"
+
+
+def test_an_order_that_this_version_no_longer_reads_ends_with_its_owner(bench, kept):
+    """Another version took it for one; that it does not today must not leave it open for ever."""
+    text = '{"orderId": "ORDER-1", "fieldOfAnotherVersion": 1}'
+    for attempt, look in ((1, bench.ended), (None, lambda *_: bench.unmoved("ORDER-1"))):
+        owner = bench.execution(attempt=attempt, order=text, status="TIMED_OUT")
+        kept.put_in(State.WAITING, owner=owner, order=ORDER)
+        look(owner.arn, "TIMED_OUT")
+        assert kept.item()["state"] == "TIMED_OUT"
+        bench.ledger._client.delete_item(TableName="LedgerTable", Key={"orderId": {"S": "ORDER-1"}})
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "SUCCEEDED", "PAUSED", "", "bad"])
+def test_what_is_no_bad_end_is_logged_and_touches_nothing(bench, kept, on_lambda, status):
+    owner = bench.execution(attempt=1)
+    kept.put_in(State.COMPLETED, owner=owner, order=ORDER)
+    before = kept.item()
+    bench.ended(owner.arn, status)
+    assert kept.item() == before
+    assert on_lambda.asked == []
+    assert (bench.line()["level"], bench.line()["status"]) == ("INFO", status)
+
+
+@pytest.mark.parametrize("status", [*NOT_ENDED, "SUCCEEDED"])
+def test_an_end_that_lambdas_own_record_does_not_know_is_not_the_orders(bench, kept, status):
+    """A copy that lags behind, or an event made by hand: the sweep has it when the record does."""
+    owner = bench.execution(attempt=1, status=status)
+    kept.put_in(State.WAITING, owner=owner, order=ORDER)
+    before = kept.item()
+    bench.ended(owner.arn, "STOPPED")
+    assert kept.item() == before
+    assert bench.line()["status"] == status
+
+
+# ── an execution that is gone ─────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("status", ENDED_BADLY)
+def test_the_end_of_an_owner_that_is_gone_is_the_one_reported(bench, kept, on_lambda, status):
+    owner = bench.execution(attempt=1)
+    kept.put_in(State.WAITING, owner=owner, order=ORDER)
+    on_lambda.forget(owner.arn)
+    bench.ended(owner.arn, status)
+    assert (kept.item()["state"], kept.item()["error"]["type"]) == (status, "ExecutionLost")
+    assert bench.line()["orderId"] == "ORDER-1"
+
+
+def test_an_owner_that_is_gone_ends_its_order_though_a_late_process_of_it_moves_on_meanwhile(bench, kept, on_lambda):
+    owner = bench.execution(attempt=1)
+    kept.put_in(State.ENRICHING, owner=owner, order=ORDER)
+    on_lambda.forget(owner.arn)
+    kept.before_write(lambda: bench.ledger.enriched(owner, {}))
+    bench.ended(owner.arn, "STOPPED")
+    assert [step["state"] for step in kept.item()["history"]][-3:] == ["ENRICHED", "WAITING", "STOPPED"]
+
+
+@pytest.mark.parametrize("attempt", [1, None], ids=["named", "a direct invoke"])
+@pytest.mark.parametrize("known", [True, False], ids=["of another's order", "of no order"])
+def test_an_execution_that_is_gone_and_owns_nothing_is_an_error_in_the_log(bench, kept, on_lambda, attempt, known):
+    """What it carried, nobody can say any more."""
+    if known:
+        kept.put_in(State.WAITING, order=ORDER)
+    before = kept.item()
+    arn = bench.execution(attempt=attempt).arn
+    on_lambda.forget(arn)
+    bench.ended(arn, "FAILED")
+    assert kept.item() == before
+    line = bench.line()
+    assert (line["level"], line["executionArn"], line["status"]) == ("ERROR", arn, "FAILED")
+
+
+@pytest.mark.parametrize("status", ENDED_BADLY)
+@pytest.mark.parametrize("known", [True, False], ids=["of an order", "of an order not in the ledger"])
+def test_an_execution_that_is_being_deleted_gives_its_order_the_end_that_was_reported(bench, kept, status, known):
+    """It is the last chance to learn what order it was."""
+    owner = bench.execution(attempt=1, status="DELETING")
+    if known:
+        kept.put_in(State.WAITING, owner=owner, order=ORDER)
+    bench.ended(owner.arn, status)
+    assert kept.item()["state"] == status
+
+
+# ── a conflict ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("attempt", [1, None], ids=["a forgotten name", "a direct invoke"])
+def test_another_body_is_rejected_once_and_noted(bench, kept, attempt):
+    kept.put_in(State.WAITING, order=ORDER)
+    before = kept.item()
+    arn = bench.execution(attempt=attempt, order=OTHER_BODY).arn
+    for _ in range(3):
+        bench.ended(arn, "FAILED")
+    ((body, attributes),) = bench.rejects()
+    assert parse_order(body) == OTHER_BODY
+    assert (attributes["reasonCode"], attributes["sourceMessageId"]) == ("ORDER_CONFLICT", arn)
+    (told,) = json.loads(attributes["fieldErrors"])
+    assert told == {"field": "orderId", "reason": "order ORDER-1 is known with another body"}
+    after = kept.item()
+    assert [conflict["executionArn"] for conflict in after.pop("conflicts")] == [arn]
+    assert after == before
+    line = bench.line()
+    assert (line["message"], line["reasonCode"]) == ("order rejected", "ORDER_CONFLICT")
+    assert (line["orderId"], line["executionArn"]) == ("ORDER-1", arn)
+
+
+def test_a_reject_has_no_character_that_sqs_refuses_whatever_the_order_says(bench, kept):
+    """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
+    kept.put_in(State.WAITING, order=ORDER)
+    bench.ended(bench.execution(order=OTHER_BODY).arn, "FAILED")
+    ((body, _),) = bench.rejects()
+    assert body.isascii()
+    assert body.isprintable()
+
+
+def test_a_reject_comes_before_its_note_so_that_it_is_sent_again_where_the_note_was_not_made(bench, kept, dynamodb):
+    kept.put_in(State.WAITING, order=ORDER)
+    arn = bench.execution(order=OTHER_BODY).arn
+    down = [True]
+
+    def unreachable(**_):
+        if down:
+            down.pop()
+            raise ReadTimeoutError(endpoint_url="dynamodb")
+
+    dynamodb.meta.events.register("before-call.dynamodb.UpdateItem", unreachable)
+    with pytest.raises(LedgerUnavailable):
+        bench.ended(arn, "FAILED")
+    assert "conflicts" not in kept.item()
+    bench.ended(arn, "FAILED")
+    first, second = bench.rejects()
+    assert first == second
+    assert first[1]["sourceMessageId"] == arn
+    assert len(kept.item()["conflicts"]) == 1
+
+
+def test_a_reject_that_the_queue_does_not_take_is_an_error_and_not_noted(bench, kept, sqs):
+    kept.put_in(State.WAITING, order=ORDER)
+    before = kept.item()
+    arn = bench.execution(order=OTHER_BODY).arn
+    sqs.delete_queue(QueueUrl=bench.reconciler.rejected._queue_url)
+    with pytest.raises(RejectUnavailable):
+        bench.ended(arn, "FAILED")
+    assert kept.item() == before
+    assert bench.logged() == []
+    sqs.create_queue(QueueName="rejected")
+    bench.ended(arn, "FAILED")
+    assert len(bench.rejects()) == len(kept.item()["conflicts"]) == 1
+
+
+def test_more_conflicts_than_an_order_can_note_are_an_error_in_the_log(bench, kept, monkeypatch):
+    monkeypatch.setattr(settlement, "MAX_CONFLICTS", 2)
+    kept.put_in(State.WAITING, order=ORDER)
+    for number in range(2):
+        note_conflict(bench.ledger, "ORDER-1", f"arn:{number}")
+    arn = bench.execution(order=OTHER_BODY).arn
+    bench.ended(arn, "FAILED")
+    assert bench.rejects() == []
+    line = bench.line()
+    assert (line["level"], line["orderId"], line["executionArn"]) == ("ERROR", "ORDER-1", arn)
+
+
+def test_a_duplicate_that_was_refused_is_no_reject(bench, kept):
+    kept.put_in(State.WAITING, order=ORDER)
+    before = kept.item()
+    bench.ended(bench.execution(error_type="OrderInProgress", message="another runs it").arn, "FAILED")
+    assert kept.item() == before
+    assert (bench.rejects(), bench.logged()) == ([], [])
+
+
+# ── an order that does not move ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("status", ENDED_BADLY)
+def test_an_order_whose_owner_ended_unheard_is_brought_to_that_end(bench, kept, status):
+    owner = bench.execution(attempt=1, status=status)
+    kept.put_in(State.WAITING, owner=owner, order=ORDER)
+    bench.unmoved("ORDER-1")
+    assert kept.item()["state"] == status
+
+
+@pytest.mark.parametrize("status", [*NOT_ENDED, "DELETING"])
+def test_an_order_whose_owner_has_not_ended_is_left_to_it(bench, kept, status):
+    """A paused one counts as running; one that is being deleted is gone by the next look."""
+    owner = bench.execution(attempt=1, status=status)
+    kept.put_in(State.WAITING, owner=owner, order=ORDER)
+    before = kept.item()
+    bench.unmoved("ORDER-1")
+    assert kept.item() == before
+    assert bench.logged() == []
+
+
+def test_an_order_whose_owner_is_gone_has_failed(bench, kept, on_lambda):
+    owner = bench.execution(attempt=1, status="RUNNING")
+    kept.put_in(State.WAITING, owner=owner, order=ORDER)
+    on_lambda.forget(owner.arn)
+    bench.unmoved("ORDER-1")
+    assert (kept.item()["state"], kept.item()["error"]["type"]) == ("FAILED", "ExecutionLost")
+    assert bench.line()["error"] == "ExecutionLost"
+
+
+def test_an_open_order_whose_owner_succeeded_is_an_error_in_the_log_and_stays(bench, kept):
+    owner = bench.execution(attempt=1, status="SUCCEEDED")
+    kept.put_in(State.FINALIZING, owner=owner, order=ORDER)
+    before = kept.item()
+    bench.unmoved("ORDER-1")
+    assert kept.item() == before
+    line = bench.line()
+    assert (line["level"], line["orderId"], line["state"]) == ("ERROR", "ORDER-1", "FINALIZING")
+
+
+@pytest.mark.parametrize("state", [None, *sorted(TERMINAL)])
+def test_an_order_that_has_ended_or_is_not_there_costs_no_read_of_lambda(bench, kept, on_lambda, state):
+    if state:
+        kept.put_in(state, order=ORDER)
+    bench.unmoved("ORDER-1")
+    assert on_lambda.asked == []
+
+
+def test_an_order_that_is_retried_while_its_owners_loss_is_found_out_is_left_to_the_retry(bench, kept, on_lambda):
+    owner = bench.execution(attempt=1)
+    entry = kept.put_in(State.WAITING, owner=owner, order=ORDER)
+    retry = bench.execution(attempt=2, status="RUNNING")
+    on_lambda.forget(owner.arn)
+
+    def fail_and_retry():
+        bench.ledger.move("ORDER-1", 1, (State.FAILED,), unmoved(entry))
+        bench.ledger.claim(ORDER, retry)
+
+    kept.before_write(fail_and_retry)
+    bench.unmoved("ORDER-1")
+    assert (kept.item()["state"], kept.item()["executionArn"]) == ("ENRICHING", retry.arn)
+
+
+def test_every_end_that_can_be_retried_is_one_that_executions_come_to():
+    assert set(ENDED_BADLY) == set(RETRYABLE)

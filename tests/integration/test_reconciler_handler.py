@@ -1,0 +1,151 @@
+"""The reconciler's two functions as Lambda calls them."""
+
+import importlib
+import json
+import sys
+
+import pytest
+
+from reconciler.pace import Pace
+from shared.ledger import Ledger
+from shared.order import parse_order
+from tests.integration.orders import ORDER, OWNER
+from tests.unit.test_executions import ALIAS, STACK_ID, name_of
+from tests.unit.test_ingest_batch import event
+
+MARK = "zqMARKqz"
+
+
+@pytest.fixture
+def function(rejected, ledger, on_lambda, monkeypatch):
+    """The module as it comes up on Lambda, its client of Lambda replaced."""
+    for name, value in {
+        "ORCHESTRATOR_ARN": ALIAS,
+        "REJECTED_ORDERS_QUEUE_URL": rejected._queue_url,
+        "LEDGER_TABLE": "LedgerTable",
+        "STACK_ID": STACK_ID,
+        "WAIT_SECONDS": "2",
+        "EXECUTION_TIMEOUT_SECONDS": "900",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delitem(sys.modules, "reconciler.handler", raising=False)
+    module = importlib.import_module("reconciler.handler")
+    monkeypatch.setattr(module._reconciler.executions, "_client", on_lambda.client)
+    return module
+
+
+@pytest.fixture
+def printed(function, log, monkeypatch):
+    """The log lines so far; none says anything of what is in an order."""
+    monkeypatch.setattr(function._logger.registered_handler, "stream", log)
+
+    def lines():
+        assert MARK not in log.getvalue()
+        return [json.loads(line) for line in log.getvalue().splitlines()]
+
+    return lines
+
+
+def status_changes(**bodies):
+    batch = event(*bodies)
+    for record in batch["Records"]:
+        body = bodies[record["messageId"]]
+        record["body"] = body if isinstance(body, str) else json.dumps(body)
+    return batch
+
+
+def change(arn, status="FAILED"):
+    """As EventBridge hands it to a queue: https://docs.aws.amazon.com/lambda/latest/dg/durable-monitoring.html"""
+    return {
+        "version": "0",
+        "id": "d019b03c-a8a3-9d58-85de-241e96206538",
+        "detail-type": "Durable Execution Status Change",
+        "source": "aws.lambda",
+        "time": "2026-11-20T13:08:22Z",
+        "resources": [arn],
+        "detail": {"durableExecutionArn": arn, "durableExecutionName": arn.split("/")[2], "status": status},
+    }
+
+
+def test_a_batch_gives_back_exactly_the_events_that_could_not_be_worked(
+    function, on_lambda, lambda_context, ledger, printed
+):
+    secret = parse_order(json.dumps({"orderId": "ORDER-2", "attributes": {"note": MARK}}))
+    lost, garbage = on_lambda.begin(secret, name_of("ORDER-2")), on_lambda.begin(f'{{"orderId": "{MARK} {MARK}"}}')
+    for arn in (lost, garbage):
+        on_lambda.end(arn, "FAILED")
+    no_arn = change(lost)
+    del no_arn["detail"]["durableExecutionArn"]
+    batch = status_changes(
+        good=change(lost),
+        again=change(lost),
+        nobodys=change(garbage),
+        succeeded=change(lost, "SUCCEEDED"),
+        no_json=MARK,
+        no_detail={"order": MARK},
+        a_list=[],
+        no_arn=no_arn,
+        odd_arn=change("arn:aws:sqs:us-east-1:1:q/a/b"),
+        numbers={"detail": {"durableExecutionArn": 5, "status": "FAILED"}},
+    )
+    bad = ["no_json", "no_detail", "a_list", "no_arn", "odd_arn", "numbers"]
+    answer = function.handler(batch, lambda_context)
+    assert [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == bad
+    assert ledger.get("ORDER-2").state == "FAILED"
+    given_back = [line for line in printed() if line["message"] == "event given back"]
+    assert [line["messageId"] for line in given_back] == bad
+    assert all(line["reason"] for line in given_back)
+    assert given_back[4]["executionArn"] == "arn:aws:sqs:us-east-1:1:q/a/b"
+
+
+def test_an_event_that_could_not_be_worked_is_worked_when_it_comes_again(
+    function, on_lambda, lambda_context, ledger, monkeypatch
+):
+    monkeypatch.setattr(function._reconciler.ledger, "_table", "NoSuchTable")
+    arn = on_lambda.end(on_lambda.begin(ORDER, name_of("ORDER-1")), "STOPPED")
+    batch = status_changes(only=change(arn, "STOPPED"))
+    assert function.handler(batch, lambda_context) == {"batchItemFailures": [{"itemIdentifier": "only"}]}
+    monkeypatch.setattr(function._reconciler.ledger, "_table", "LedgerTable")
+    assert function.handler(batch, lambda_context) == {"batchItemFailures": []}
+    assert ledger.get("ORDER-1").state == "STOPPED"
+
+
+def test_an_event_given_back_is_logged_with_its_execution_and_so_with_the_order(
+    function, on_lambda, lambda_context, printed, sqs
+):
+    Ledger(function._reconciler.ledger._client, "LedgerTable").claim(ORDER, OWNER)
+    conflict = parse_order(json.dumps({"orderId": "ORDER-1", "attributes": {"note": MARK}}))
+    arn = on_lambda.end(on_lambda.begin(conflict, name_of("ORDER-1")), "FAILED")
+    sqs.delete_queue(QueueUrl=function._reconciler.rejected._queue_url)
+    answer = function.handler(status_changes(only=change(arn)), lambda_context)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "only"}]}
+    (line,) = printed()
+    assert (line["level"], line["messageId"], line["executionArn"]) == ("WARNING", "only", arn)
+    assert "-ORDER-1-" in line["executionArn"]
+    assert line["reason"].startswith("RejectUnavailable: ")
+
+
+def test_a_sweep_answers_and_logs_what_it_did(function, on_lambda, lambda_context, ledger, printed):
+    on_lambda.end(on_lambda.begin(ORDER, name_of("ORDER-1")), "TIMED_OUT")
+    assert function.sweep({}, lambda_context) == {"cases": 1, "failed": 0, "left": 0}
+    assert ledger.get("ORDER-1").state == "TIMED_OUT"
+    swept = printed()[-1]
+    assert (swept["message"], swept["cases"], swept["function_request_id"]) == (
+        "swept",
+        1,
+        lambda_context.aws_request_id,
+    )
+
+
+def test_a_sweep_keeps_to_the_time_that_lambda_gives_it(function, on_lambda, lambda_context, ledger):
+    on_lambda.end(on_lambda.begin(ORDER, name_of("ORDER-1")), "TIMED_OUT")
+    lambda_context.get_remaining_time_in_millis = lambda: 5_000
+    assert function.sweep({}, lambda_context) == {"cases": 1, "failed": 0, "left": 1}
+    assert ledger.get("ORDER-1") is None
+
+
+def test_two_batches_and_a_sweep_together_read_fewer_executions_than_lambda_gives_out(function, template):
+    mapping = template["Resources"]["OrderReconciler"]["Properties"]["Events"]["StatusChanges"]["Properties"]
+    readers = mapping["ScalingConfig"]["MaximumConcurrency"] + 1
+    assert isinstance(function._reconciler.pace, Pace)
+    assert readers * function.READS_PER_S < 30

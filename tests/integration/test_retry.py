@@ -1,0 +1,180 @@
+"""Running an order again: a new attempt under a name that is the lock, and nothing written by the one who asks."""
+
+import pytest
+from botocore.exceptions import ReadTimeoutError
+
+from shared.errors import (
+    ExecutionUnavailable,
+    IllegalTransition,
+    InvalidOrder,
+    OrderConflict,
+    OrderEnded,
+    OrderUnknown,
+    StartUnavailable,
+)
+from shared.execution_names import MAX_ATTEMPT, Execution, execution_of
+from shared.ledger_table import unmoved
+from shared.order import parse_order
+from shared.retry import retry
+from shared.settlement import End, settle
+from shared.states import RETRYABLE, State
+from tests.integration.orders import ORDER, OTHER_BODY, OWNER
+from tests.unit.test_executions import ALIAS, STACK_ID, name_of
+from tests.unit.transport import refusal
+
+ENDED = sorted(RETRYABLE)
+
+
+@pytest.fixture
+def retried(ledger, on_lambda):
+    return lambda corrected=None: retry("ORDER-1", ledger, on_lambda.orders, corrected)
+
+
+@pytest.mark.parametrize("state", ENDED)
+def test_an_ended_order_is_started_as_its_next_attempt_with_the_recorded_body(kept, retried, on_lambda, state):
+    kept.put_in(state)
+    before = kept.item()
+    started = retried()
+    assert started.attempt == 2
+    assert kept.item() == before
+    record = on_lambda.records[started.execution_arn]
+    assert record["DurableExecutionName"] == name_of("ORDER-1", 2)
+    assert record["InputPayload"].encode() == ORDER.canonical_bytes()
+
+
+@pytest.mark.parametrize("state", ENDED)
+def test_the_started_execution_takes_the_order_over(ledger, kept, retried, state):
+    kept.put_in(state)
+    arn = retried().execution_arn
+    ledger.claim(ORDER, execution_of(ORDER, arn, STACK_ID))
+    entry = ledger.get("ORDER-1")
+    assert (entry.attempt, entry.execution_arn, entry.state) == (2, arn, State.ENRICHING)
+    assert [step.detail for step in entry.history if step.attempt == 2] == ["retried", None]
+
+
+@pytest.mark.parametrize("state", [state for state in State if state not in RETRYABLE])
+def test_an_order_that_has_not_failed_is_not_run_again(kept, retried, on_lambda, state):
+    kept.put_in(state)
+    before = kept.item()
+    with pytest.raises(IllegalTransition, match=f"order ORDER-1 is {state}: only a FAILED, STOPPED, TIMED_OUT order"):
+        retried()
+    assert kept.item() == before
+    assert on_lambda.asked == []
+
+
+def test_an_order_that_nobody_knows_is_not_run_again(retried, on_lambda):
+    with pytest.raises(OrderUnknown, match="ORDER-1"):
+        retried()
+    assert on_lambda.asked == []
+
+
+def test_a_corrected_order_is_started_with_its_own_body(kept, retried, on_lambda):
+    kept.put_in(State.FAILED)
+    record = on_lambda.records[retried(OTHER_BODY).execution_arn]
+    assert record["InputPayload"].encode() == OTHER_BODY.canonical_bytes()
+
+
+def test_a_correction_of_another_order_is_refused_before_anything_starts(kept, retried, on_lambda):
+    kept.put_in(State.FAILED)
+    with pytest.raises(InvalidOrder, match="orderId: the correction is of order ORDER-2"):
+        retried(parse_order('{"orderId": "ORDER-2"}'))
+    assert on_lambda.asked == []
+
+
+def test_two_retries_are_one_execution(kept, retried, on_lambda):
+    kept.put_in(State.FAILED)
+    assert retried() == retried()
+    assert len(on_lambda.records) == 1
+
+
+def test_of_two_retries_with_other_bodies_the_second_is_refused(kept, retried, on_lambda):
+    kept.put_in(State.FAILED)
+    retried()
+    with pytest.raises(OrderConflict):
+        retried(OTHER_BODY)
+    assert len(on_lambda.records) == 1
+
+
+@pytest.mark.parametrize("status", ENDED)
+def test_a_retry_that_joins_a_name_which_ended_without_a_trace_says_so(kept, retried, on_lambda, status):
+    """Answering the dead execution's ARN would promise an attempt that nobody runs."""
+    kept.put_in(State.FAILED)
+    on_lambda.end(retried().execution_arn, status)
+    with pytest.raises(OrderEnded, match=f"attempt 2 of order ORDER-1 was started before and ended {status}"):
+        retried()
+
+
+def test_once_a_dead_retry_is_in_the_ledger_the_attempt_after_it_is_started(ledger, kept, retried, on_lambda):
+    kept.put_in(State.FAILED)
+    dead = on_lambda.end(retried().execution_arn, "STOPPED")
+    settle(ledger, ORDER, execution_of(ORDER, dead, STACK_ID), End(State.STOPPED, "ExecutionStopped", "stopped"))
+    third = retried()
+    assert third.attempt == 3
+    assert on_lambda.records[third.execution_arn]["Status"] == "RUNNING"
+
+
+def test_a_retry_that_ran_and_failed_between_is_answered_as_the_attempt_it_was(ledger, kept, retried, on_lambda):
+    """It joined another's retry, which was under way and has left its trace since: nothing was lost."""
+    kept.put_in(State.FAILED)
+    arn = retried().execution_arn
+    second = Execution("ORDER-1", arn, 2, named=True)
+
+    class EndsWhileLooking:
+        start = on_lambda.orders.start
+
+        def get(self, execution_arn):
+            ledger.claim(ORDER, second)
+            ledger.failed(second, "Broken", "again")
+            on_lambda.end(arn, "FAILED")
+            return on_lambda.orders.get(execution_arn)
+
+    assert retry("ORDER-1", ledger, EndsWhileLooking()).execution_arn == arn
+
+
+def test_a_retry_whose_execution_is_not_to_be_found_is_answered_as_started(kept, retried, on_lambda):
+    kept.put_in(State.FAILED)
+    on_lambda.fail("GetDurableExecution", refusal(404, "ResourceNotFoundException"))
+    assert retried().attempt == 2
+
+
+def test_a_start_that_lambda_cannot_take_starts_nothing_and_may_be_repeated(kept, retried, on_lambda):
+    kept.put_in(State.FAILED)
+    on_lambda.fail("Invoke", refusal(429, "TooManyRequestsException"))
+    with pytest.raises(StartUnavailable):
+        retried()
+    assert on_lambda.records == {}
+    assert retried().attempt == 2
+
+
+def test_a_retry_that_could_not_be_looked_at_has_started_and_may_be_repeated(kept, retried, on_lambda):
+    kept.put_in(State.FAILED)
+    on_lambda.fail("GetDurableExecution", ReadTimeoutError(endpoint_url=ALIAS))
+    with pytest.raises(ExecutionUnavailable):
+        retried()
+    (arn,) = on_lambda.records
+    assert retried().execution_arn == arn
+
+
+def test_an_order_that_this_version_no_longer_takes_is_refused_with_its_fields(ledger, kept, retried, on_lambda):
+    """Recorded by a version that knew one field more."""
+    entry = kept.put_in(State.FAILED)
+    ledger.update("ORDER-1", {"order": {**entry.order, "coupon": "SPRING"}}, unmoved(entry))
+    with pytest.raises(InvalidOrder, match="coupon"):
+        retried()
+    assert on_lambda.asked == []
+
+
+def test_after_the_last_attempt_that_has_a_name_there_is_no_other(kept, retried, on_lambda):
+    """An execution started by hand can claim to be that."""
+    kept.put_in(State.FAILED, owner=Execution("ORDER-1", "arn:last", MAX_ATTEMPT, named=True))
+    with pytest.raises(IllegalTransition, match="last attempt"):
+        retried()
+    assert on_lambda.asked == []
+
+
+def test_a_late_process_of_the_attempt_before_is_refused_by_the_retry(ledger, kept, retried):
+    kept.put_in(State.FAILED)
+    ledger.claim(ORDER, execution_of(ORDER, retried().execution_arn, STACK_ID))
+    before = kept.item()
+    assert settle(ledger, ORDER, OWNER, End(State.STOPPED, "ExecutionStopped", "late")).name == "AGREED"
+    assert kept.item() == before

@@ -1,0 +1,421 @@
+"""How the ledger and an execution that did not succeed come to the same end: every case, every race, every field."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from shared.errors import IllegalTransition
+from shared.execution_names import Execution
+from shared.ledger_item import MAX_MESSAGE_LENGTH, state_shard
+from shared.ledger_table import unmoved
+from shared.settlement import (
+    MAX_CONFLICTS,
+    End,
+    Settlement,
+    end_attempt,
+    note_conflict,
+    note_status,
+    settle,
+)
+from shared.states import RETRYABLE, TERMINAL, State
+from tests.integration.orders import ORDER, OTHER_BODY, OWNER, PATH, RETRY
+
+OTHER = Execution("ORDER-1", "arn:other")
+OPEN = [state for state in State if state not in TERMINAL]
+ENDS = [End(state, f"Execution{state}", f"it is {state}") for state in sorted(RETRYABLE)]
+STOPPED = next(end for end in ENDS if end.state is State.STOPPED)
+FAILED = next(end for end in ENDS if end.state is State.FAILED)
+
+
+def state_of(end):
+    return end.state.value if isinstance(end, End) else str(end)
+
+
+def end_of(end):
+    return {"type": end.error_type, "message": end.message}
+
+
+# ── 1. no item ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("end", ENDS, ids=state_of)
+@pytest.mark.parametrize("attempt", [1, 3])
+def test_an_order_whose_execution_died_before_its_first_write_is_made_from_its_input(ledger, kept, end, attempt):
+    assert settle(ledger, ORDER, replace(OWNER, attempt=attempt), end) is Settlement.RECORDED
+    at = "2026-01-01T00:00:00.000Z"
+    assert kept.item() == {
+        "orderId": "ORDER-1",
+        "state": end.state,
+        "stateShard": state_shard(end.state, "ORDER-1"),
+        "updatedAt": at,
+        "attempt": attempt,
+        "version": 2,
+        "executionArn": "arn:first",
+        "history": [
+            {"state": "RECEIVED", "at": at, "attempt": attempt, "executionArn": "arn:first"},
+            {"state": end.state, "at": at, "attempt": attempt, "detail": f"Execution{end.state}: it is {end.state}"},
+        ],
+        "order": ORDER.canonical(),
+        "orderDigest": ORDER.digest(),
+        "customerId": "CUST-1",
+        "enrichStarts": 0,
+        "error": end_of(end),
+    }
+
+
+def test_an_order_made_from_an_executions_input_can_be_retried_like_any_other(ledger):
+    settle(ledger, ORDER, OWNER, FAILED)
+    assert ledger.claim(ORDER, RETRY).starts == 1
+    entry = ledger.get("ORDER-1")
+    assert [step.state for step in entry.history] == ["RECEIVED", "FAILED", "RECEIVED", "ENRICHING"]
+    assert (entry.attempt, entry.error) == (2, None)
+
+
+# ── 2. the owner ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("end", ENDS, ids=state_of)
+@pytest.mark.parametrize("state", OPEN)
+def test_an_order_that_has_not_ended_is_brought_to_its_owners_end(ledger, kept, state, end):
+    kept.put_in(state)
+    before = kept.item()
+    assert settle(ledger, ORDER, OWNER, end) is Settlement.RECORDED
+    after = kept.item()
+    step = {"state": end.state, "at": after["updatedAt"], "attempt": 1, "detail": f"{end.error_type}: {end.message}"}
+    assert after == before | {
+        "state": end.state,
+        "stateShard": state_shard(end.state, "ORDER-1"),
+        "updatedAt": after["updatedAt"],
+        "version": before["version"] + 1,
+        "history": [*before["history"], step],
+        "error": end_of(end),
+    }
+    assert after["updatedAt"] > before["updatedAt"]
+
+
+@pytest.mark.parametrize("end", ENDS, ids=state_of)
+@pytest.mark.parametrize("state", sorted(TERMINAL))
+def test_an_order_that_has_ended_keeps_its_end_and_notes_how_its_owner_ended_where_that_differs(
+    ledger, kept, state, end
+):
+    kept.put_in(state)
+    before = kept.item()
+    assert settle(ledger, ORDER, OWNER, end) is Settlement.AGREED
+    assert kept.item() == before | ({} if state == end.state else {"executionStatus": end.state})
+
+
+def test_the_status_of_an_ended_owner_is_noted_once(ledger, dynamodb, kept):
+    kept.put_in(State.COMPLETED)
+    writes = []
+    dynamodb.meta.events.register("before-call.dynamodb.UpdateItem", lambda **_: writes.append(1))
+    for _ in range(3):
+        settle(ledger, ORDER, OWNER, STOPPED)
+    assert len(writes) == 1
+
+
+def test_a_retry_forgets_how_the_owner_before_it_ended(ledger, kept):
+    kept.put_in(State.FAILED)
+    settle(ledger, ORDER, OWNER, STOPPED)
+    assert kept.item()["executionStatus"] == "STOPPED"
+    ledger.claim(ORDER, RETRY)
+    assert "executionStatus" not in kept.item()
+
+
+def test_the_status_of_an_owner_that_a_retry_has_replaced_meanwhile_is_not_noted(ledger, kept):
+    entry = kept.put_in(State.FAILED)
+    kept.before_write(lambda: ledger.claim(ORDER, RETRY))
+    note_status(ledger, entry, "STOPPED")
+    after = kept.item()
+    assert (after["executionArn"], after["state"]) == ("arn:second", "ENRICHING")
+    assert "executionStatus" not in after
+
+
+# ── 3. the owner of an earlier attempt ────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize("body", [ORDER, OTHER_BODY], ids=["the same body", "a corrected one"])
+def test_an_execution_that_owned_an_earlier_attempt_changes_nothing(ledger, kept, state, body):
+    failed = kept.put_in(State.FAILED)
+    kept.put_in(state, order=body, owner=RETRY, after=failed)
+    before = kept.item()
+    assert settle(ledger, ORDER, OWNER, STOPPED) is Settlement.AGREED
+    assert kept.item() == before
+
+
+# ── 4. a retry that died before its first write ───────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("end", ENDS, ids=state_of)
+@pytest.mark.parametrize("state", sorted(RETRYABLE))
+def test_a_retry_that_died_before_its_first_write_is_the_next_attempt_and_has_ended(ledger, kept, state, end):
+    kept.put_in(state)
+    settle(ledger, ORDER, OWNER, STOPPED)
+    note_conflict(ledger, "ORDER-1", "arn:conflict")
+    before = kept.item()
+    assert settle(ledger, ORDER, RETRY, end) is Settlement.RECORDED
+    after = kept.item()
+    at = after["updatedAt"]
+    expected = before | {
+        "state": end.state,
+        "stateShard": state_shard(end.state, "ORDER-1"),
+        "updatedAt": at,
+        "attempt": 2,
+        "version": before["version"] + 2,
+        "executionArn": "arn:second",
+        "history": [
+            *before["history"],
+            {"state": "RECEIVED", "at": at, "attempt": 2, "detail": "retried", "executionArn": "arn:second"},
+            {"state": end.state, "at": at, "attempt": 2, "detail": f"{end.error_type}: {end.message}"},
+        ],
+        "enrichStarts": 0,
+        "error": end_of(end),
+    }
+    del expected["enrichment"]
+    expected.pop("executionStatus", None)
+    assert after == expected
+
+
+@pytest.mark.parametrize("by", ["claim", "settle"])
+def test_the_history_names_the_fields_in_which_a_corrected_retry_differs(ledger, kept, by):
+    kept.put_in(State.FAILED)
+    ledger.claim(OTHER_BODY, RETRY) if by == "claim" else settle(ledger, OTHER_BODY, RETRY, FAILED)
+    entry = ledger.get("ORDER-1")
+    first = next(step for step in entry.history if step.attempt == 2)
+    assert first.detail == "retried, corrected: attributes, currency, customerId"
+    assert (entry.order, entry.order_digest) == (OTHER_BODY.canonical(), OTHER_BODY.digest())
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        Execution("ORDER-1", "arn:late", 1, named=True),
+        Execution("ORDER-1", "arn:late", 3, named=True),
+        Execution("ORDER-1", "arn:late", 2, named=False),
+        Execution("ORDER-1", "arn:late"),
+    ],
+    ids=["an old name", "a name too far", "no name that says 2", "a direct invoke"],
+)
+def test_no_other_execution_is_taken_for_a_retry(ledger, kept, late):
+    kept.put_in(State.FAILED)
+    before = kept.item()
+    assert settle(ledger, ORDER, late, STOPPED) is Settlement.AGREED
+    assert kept.item() == before
+
+
+@pytest.mark.parametrize("state", [state for state in State if state not in RETRYABLE])
+def test_the_next_attempts_name_changes_no_order_that_cannot_be_retried(ledger, kept, state):
+    kept.put_in(state)
+    before = kept.item()
+    assert settle(ledger, ORDER, RETRY, FAILED) is Settlement.AGREED
+    assert kept.item() == before
+
+
+# ── 5. another body ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_another_body_is_a_conflict_until_it_is_noted_and_the_order_stays_as_it_is(ledger, kept, state):
+    kept.put_in(state)
+    before = kept.item()
+    assert settle(ledger, OTHER_BODY, OTHER, FAILED) is Settlement.CONFLICT
+    assert kept.item() == before
+    note_conflict(ledger, "ORDER-1", OTHER.arn)
+    noted = kept.item()
+    assert noted == before | {"conflicts": [{"executionArn": "arn:other", "at": noted["conflicts"][0]["at"]}]}
+    assert settle(ledger, OTHER_BODY, OTHER, FAILED) is Settlement.AGREED
+    assert kept.item() == noted
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_the_same_body_of_another_execution_is_no_conflict_and_changes_nothing(ledger, kept, state):
+    kept.put_in(state)
+    before = kept.item()
+    assert settle(ledger, ORDER, OTHER, FAILED) is Settlement.AGREED
+    assert kept.item() == before
+
+
+def test_a_conflict_is_noted_once_and_beside_others_that_are_noted_at_the_same_time(ledger, kept):
+    kept.put_in(State.WAITING)
+    note_conflict(ledger, "ORDER-1", "arn:1")
+    note_conflict(ledger, "ORDER-1", "arn:1")
+    kept.before_write(
+        lambda: note_conflict(ledger, "ORDER-1", "arn:2"), lambda: note_conflict(ledger, "ORDER-1", "arn:3")
+    )
+    note_conflict(ledger, "ORDER-1", "arn:4")
+    kept.before_write(lambda: note_conflict(ledger, "ORDER-1", "arn:5"))
+    note_conflict(ledger, "ORDER-1", "arn:5")
+    noted = [conflict["executionArn"] for conflict in ledger.get("ORDER-1").conflicts]
+    assert noted == ["arn:1", "arn:2", "arn:3", "arn:4", "arn:5"]
+
+
+def test_the_first_conflict_of_an_order_is_noted_by_one_of_two_that_race(ledger, kept):
+    kept.put_in(State.WAITING)
+    kept.before_write(lambda: note_conflict(ledger, "ORDER-1", "arn:2"))
+    note_conflict(ledger, "ORDER-1", "arn:1")
+    assert [conflict["executionArn"] for conflict in ledger.get("ORDER-1").conflicts] == ["arn:2", "arn:1"]
+
+
+def test_an_item_notes_a_hundred_conflicts_and_what_comes_after_is_told_apart(ledger, kept):
+    """Called a conflict still, it would be rejected again by every sweep."""
+    kept.put_in(State.WAITING)
+    for number in range(MAX_CONFLICTS - 1):
+        note_conflict(ledger, "ORDER-1", f"arn:{number}")
+    assert settle(ledger, OTHER_BODY, OTHER, FAILED) is Settlement.CONFLICT
+    note_conflict(ledger, "ORDER-1", OTHER.arn)
+    full = kept.item()
+    assert len(full["conflicts"]) == MAX_CONFLICTS
+    assert settle(ledger, OTHER_BODY, OTHER, FAILED) is Settlement.AGREED
+    assert settle(ledger, OTHER_BODY, Execution("ORDER-1", "arn:late"), FAILED) is Settlement.CROWDED
+    note_conflict(ledger, "ORDER-1", "arn:late")
+    assert kept.item() == full
+
+
+def test_a_conflict_of_an_order_that_nobody_knows_is_not_noted(ledger, kept):
+    note_conflict(ledger, "ORDER-1", "arn:1")
+    assert kept.item() is None
+
+
+# ── asked again, and raced ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("state", "execution", "body"),
+    [
+        (None, OWNER, ORDER),
+        (State.WAITING, OWNER, ORDER),
+        (State.COMPLETED, OWNER, ORDER),
+        (State.FAILED, RETRY, ORDER),
+        (State.FAILED, RETRY, OTHER_BODY),
+        (State.WAITING, OTHER, OTHER_BODY),
+        (State.WAITING, OTHER, ORDER),
+    ],
+    ids=["no item", "owner", "owner, ended", "retry", "corrected retry", "conflict", "the same order"],
+)
+def test_asking_again_changes_nothing(ledger, kept, state, execution, body):
+    if state:
+        kept.put_in(state)
+    settle(ledger, body, execution, FAILED)
+    before = kept.item()
+    for _ in range(3):
+        assert settle(ledger, body, execution, FAILED) is not Settlement.RECORDED
+    assert kept.item() == before
+
+
+def test_an_owner_that_moves_on_meanwhile_is_brought_to_its_end_from_where_it_is_then(ledger, kept):
+    kept.put_in(State.ENRICHING)
+    acts = kept.before_write(lambda: ledger.enriched(OWNER, {"statusCode": 200}), lambda: ledger.finalizing(OWNER))
+    assert settle(ledger, ORDER, OWNER, STOPPED) is Settlement.RECORDED
+    assert acts == []
+    after = kept.item()
+    assert [step["state"] for step in after["history"]] == [*PATH[:5], "STOPPED"]
+    assert after["version"] == 6
+
+
+@pytest.mark.parametrize("ending", [State.COMPLETED, State.CANCELLED])
+def test_an_order_that_ends_meanwhile_keeps_that_end(ledger, kept, ending):
+    entry = kept.put_in(State.FINALIZING if ending is State.COMPLETED else State.WAITING)
+    kept.before_write(lambda: ledger.move("ORDER-1", 1, (ending,), unmoved(entry)))
+    assert settle(ledger, ORDER, OWNER, STOPPED) is Settlement.AGREED
+    after = kept.item()
+    assert (after["state"], after["executionStatus"], after["version"]) == (ending, "STOPPED", entry.version + 1)
+
+
+def test_of_two_that_end_the_same_attempt_one_writes(ledger, kept):
+    kept.put_in(State.WAITING)
+    kept.before_write(lambda: settle(ledger, ORDER, OWNER, STOPPED))
+    assert settle(ledger, ORDER, OWNER, STOPPED) is Settlement.AGREED
+    assert [step["state"] for step in kept.item()["history"]].count("STOPPED") == 1
+
+
+def test_an_order_that_is_ended_and_retried_meanwhile_is_left_to_the_retry(ledger, kept):
+    kept.put_in(State.WAITING)
+
+    def end_and_retry():
+        settle(ledger, ORDER, OWNER, STOPPED)
+        ledger.claim(ORDER, RETRY)
+
+    kept.before_write(end_and_retry)
+    assert settle(ledger, ORDER, OWNER, STOPPED) is Settlement.AGREED
+    after = kept.item()
+    assert (after["state"], after["executionArn"]) == ("ENRICHING", "arn:second")
+    assert [step["state"] for step in after["history"]].count("STOPPED") == 1
+
+
+def test_an_execution_that_claims_its_order_meanwhile_after_all_is_brought_to_its_end(ledger, kept):
+    """A stalled process of it: Lambda has ended the execution, its first write arrives late."""
+    kept.before_write(lambda: ledger.claim(ORDER, OWNER))
+    assert settle(ledger, ORDER, OWNER, STOPPED) is Settlement.RECORDED
+    assert [step["state"] for step in kept.item()["history"]] == ["RECEIVED", "ENRICHING", "STOPPED"]
+
+
+def test_an_order_that_another_execution_claims_meanwhile_is_that_ones(ledger, kept):
+    kept.before_write(lambda: ledger.claim(OTHER_BODY, OTHER))
+    assert settle(ledger, ORDER, OWNER, STOPPED) is Settlement.CONFLICT
+    after = kept.item()
+    assert (after["executionArn"], after["state"]) == ("arn:other", "ENRICHING")
+
+
+def test_a_retry_that_claims_its_order_meanwhile_after_all_is_brought_to_its_end(ledger, kept):
+    kept.put_in(State.FAILED)
+    kept.before_write(lambda: ledger.claim(ORDER, RETRY))
+    assert settle(ledger, ORDER, RETRY, STOPPED) is Settlement.RECORDED
+    after = kept.item()
+    assert [(step["state"], step["attempt"]) for step in after["history"]][-3:] == [
+        ("RECEIVED", 2),
+        ("ENRICHING", 2),
+        ("STOPPED", 2),
+    ]
+
+
+def test_of_two_that_record_the_same_dead_retry_one_writes(ledger, kept):
+    kept.put_in(State.FAILED)
+    kept.before_write(lambda: settle(ledger, ORDER, RETRY, STOPPED))
+    assert settle(ledger, ORDER, RETRY, STOPPED) is Settlement.AGREED
+    assert [step["attempt"] for step in kept.item()["history"]].count(2) == 2
+
+
+def test_an_item_that_disappears_meanwhile_is_an_error_and_made_anew_when_asked_again(ledger, kept, dynamodb):
+    kept.put_in(State.WAITING)
+    kept.before_write(lambda: dynamodb.delete_item(TableName="LedgerTable", Key={"orderId": {"S": "ORDER-1"}}))
+    with pytest.raises(IllegalTransition, match="not in the ledger"):
+        settle(ledger, ORDER, OWNER, STOPPED)
+    assert settle(ledger, ORDER, OWNER, STOPPED) is Settlement.RECORDED
+    assert [step["state"] for step in kept.item()["history"]] == ["RECEIVED", "STOPPED"]
+
+
+def test_an_attempt_is_ended_by_its_entry_alone_from_where_it_is_by_then(ledger, kept):
+    """Where an execution is gone, the entry that was read is all there is to go by."""
+    entry = kept.put_in(State.ENRICHING)
+    kept.before_write(lambda: ledger.enriched(OWNER, {"statusCode": 200}))
+    assert end_attempt(ledger, entry, FAILED) is None
+    assert kept.item()["state"] == "FAILED"
+
+
+@pytest.mark.parametrize("meanwhile", ["ended", "retried"])
+def test_an_attempt_that_has_ended_meanwhile_is_not_ended_by_its_entry(ledger, kept, meanwhile):
+    entry = kept.put_in(State.WAITING)
+
+    def end():
+        settle(ledger, ORDER, OWNER, STOPPED)
+        if meanwhile == "retried":
+            ledger.claim(ORDER, RETRY)
+
+    kept.before_write(end)
+    found = end_attempt(ledger, entry, FAILED)
+    assert found == ledger.get("ORDER-1")
+    assert [step["state"] for step in kept.item()["history"]].count("FAILED") == 0
+
+
+# ── what is kept has an end ───────────────────────────────────────────────────────────────────────
+
+
+def test_of_an_errors_type_and_text_the_ledger_keeps_the_beginning(ledger, kept):
+    """Whoever stops an execution may give a megabyte of reasons; an item holds 400 KB."""
+    long = End(State.STOPPED, "T" * 500_000, "\U0001f600" * 500_000)
+    settle(ledger, ORDER, OWNER, long)
+    kept = kept.item()
+    assert kept["error"] == {"type": "T" * MAX_MESSAGE_LENGTH, "message": "\U0001f600" * MAX_MESSAGE_LENGTH}
+    assert kept["history"][-1]["detail"] == f"{kept['error']['type']}: {kept['error']['message']}"
+    assert len(json.dumps(kept, ensure_ascii=False).encode()) < 20_000

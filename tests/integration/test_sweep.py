@@ -1,0 +1,278 @@
+"""What no event told of is found by one of two lists, within its time, and no case or list keeps another waiting."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from reconciler import sweep as sweep_module
+from reconciler.pace import Pace
+from reconciler.reconciler import Reconciler
+from reconciler.sweep import LATE, RESERVE_S, STILL, Sweep
+from shared.clock import timestamp
+from shared.errors import ExecutionUnavailable, LedgerUnavailable
+from shared.execution_names import Execution
+from shared.executions import ExecutionSummary
+from shared.ledger import Ledger
+from shared.order import parse_order
+from shared.states import State
+from tests.unit.test_executions import STACK_ID, name_of
+from tests.unit.transport import refusal
+
+WAIT = timedelta(hours=1)
+EXECUTION_TIMEOUT = timedelta(hours=6)
+MARGIN = timedelta(minutes=1)
+"""Between the test's clock and the sweep's."""
+
+
+class Bench:
+    """A sweep over the ledger and Lambda, and a clock that dates what is written there."""
+
+    def __init__(self, sweep, on_lambda, dynamodb, log):
+        self.sweep, self._lambda, self._dynamodb, self._log = sweep, on_lambda, dynamodb, log
+
+    def execution(self, order_id, status="RUNNING", started=timedelta(), ended=timedelta()):
+        """One that began and ended so long ago. Answers its ARN."""
+        arn = self._lambda.begin(parse_order(f'{{"orderId": "{order_id}"}}'), name_of(order_id))
+        now = datetime.now(UTC)
+        if status != "RUNNING":
+            self._lambda.end(arn, status, at=now - ended)
+        self._lambda.records[arn]["StartTimestamp"] = (now - started).timestamp()
+        return arn
+
+    def order(self, order_id, arn, state, unmoved):
+        """An order that an execution brought to a state so long ago."""
+        ledger = Ledger(self._dynamodb, "LedgerTable", now=lambda: timestamp(datetime.now(UTC) - unmoved))
+        owner = Execution(order_id, arn, 1, named=True)
+        order = parse_order(f'{{"orderId": "{order_id}"}}')
+        if state is State.RECEIVED:
+            ledger.begin(order, owner, (state,), None, fields={"enrichStarts": 0})
+            return
+        ledger.claim(order, owner)
+        if state is State.ENRICHING:
+            return
+        ledger.enriched(owner, {})
+        if state is State.FINALIZING:
+            ledger.finalizing(owner)
+
+    def run(self, remaining_s=lambda: 250.0):
+        return self.sweep.run(remaining_s)
+
+    def state(self, order_id):
+        entry = self.sweep.reconciler.ledger.get(order_id)
+        return entry and entry.state
+
+    def logged(self, message):
+        lines = map(json.loads, self._log.getvalue().splitlines())
+        return [line for line in lines if line["message"] == message]
+
+
+@pytest.fixture
+def bench(ledger, on_lambda, rejected, logger, log):
+    reconciler = Reconciler(ledger, on_lambda.orders, rejected, STACK_ID, Pace(1_000_000), logger)
+    return Bench(Sweep(reconciler, WAIT, EXECUTION_TIMEOUT, logger), on_lambda, ledger._client, log)
+
+
+# ── what it finds ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "STOPPED"])
+def test_an_execution_that_died_before_its_first_write_is_found_by_lambdas_list(bench, status):
+    bench.execution("LOST", status)
+    assert bench.run() == {"cases": 1, "failed": 0, "left": 0}
+    assert bench.state("LOST") == status
+
+
+def test_an_order_whose_execution_is_gone_is_found_by_the_ledgers_list(bench, on_lambda):
+    arn = bench.execution("GONE")
+    bench.order("GONE", arn, State.WAITING, unmoved=STILL + WAIT + MARGIN)
+    on_lambda.forget(arn)
+    assert bench.run()["cases"] == 1
+    assert bench.state("GONE") == "FAILED"
+
+
+def test_an_order_in_both_lists_ends_once(bench):
+    arn = bench.execution("BOTH", "STOPPED")
+    bench.order("BOTH", arn, State.WAITING, unmoved=STILL + WAIT + MARGIN)
+    assert bench.run() == {"cases": 2, "failed": 0, "left": 0}
+    entry = bench.sweep.reconciler.ledger.get("BOTH")
+    assert [step.state for step in entry.history].count("STOPPED") == 1
+
+
+def test_a_sweep_after_a_sweep_finds_nothing_to_do_and_reads_nothing_of_lambda_for_what_is_settled(bench, on_lambda):
+    for number in range(5):
+        bench.execution(f"LOST-{number}", "FAILED")
+    bench.run()
+    reads = on_lambda.count("GetDurableExecution")
+    assert bench.run() == {"cases": 5, "failed": 0, "left": 0}
+    assert on_lambda.count("GetDurableExecution") == reads
+
+
+def test_nothing_to_look_at_is_a_sweep_too(bench):
+    assert bench.run() == {"cases": 0, "failed": 0, "left": 0}
+    (line,) = bench.logged("swept")
+    assert (line["level"], line["cases"], line["failed"], line["left"]) == ("INFO", 0, 0, 0)
+
+
+# ── how long it is patient ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("state", [State.RECEIVED, State.ENRICHING, State.WAITING, State.FINALIZING])
+def test_an_order_is_looked_at_once_it_has_stood_still_for_longer_than_it_should(bench, on_lambda, state):
+    patience = STILL + (WAIT if state is State.WAITING else timedelta())
+    for order_id, unmoved in (("EARLY", patience - MARGIN), ("LATE", patience + MARGIN)):
+        arn = bench.execution(order_id)
+        bench.order(order_id, arn, state, unmoved)
+        on_lambda.forget(arn)
+    assert bench.run()["cases"] == 1
+    assert (bench.state("EARLY"), bench.state("LATE")) == (state, "FAILED")
+
+
+def test_an_order_that_waits_under_an_older_longer_wait_is_looked_at_and_left_alone(bench):
+    arn = bench.execution("OLD")
+    bench.order("OLD", arn, State.WAITING, unmoved=100 * WAIT)
+    assert bench.run() == {"cases": 1, "failed": 0, "left": 0}
+    assert bench.state("OLD") == "WAITING"
+
+
+def test_a_paused_execution_is_not_lost(bench, on_lambda):
+    arn = bench.execution("PAUSED")
+    on_lambda.records[arn]["Status"] = "PAUSED"
+    bench.order("PAUSED", arn, State.WAITING, unmoved=100 * WAIT)
+    bench.run()
+    assert bench.state("PAUSED") == "WAITING"
+
+
+def test_an_open_order_whose_execution_succeeded_is_an_error_in_the_log(bench):
+    arn = bench.execution("ODD", "SUCCEEDED")
+    bench.order("ODD", arn, State.FINALIZING, unmoved=STILL + MARGIN)
+    assert bench.run()["failed"] == 0
+    assert bench.state("ODD") == "FINALIZING"
+    (line,) = bench.logged("execution succeeded, order did not complete")
+    assert (line["level"], line["orderId"]) == ("ERROR", "ODD")
+
+
+def test_an_end_is_looked_for_until_a_day_after_it_however_long_the_execution_ran(bench):
+    """The execution's timeout bounds what is listed, its end what is looked at."""
+    bench.execution("LONG", "FAILED", started=EXECUTION_TIMEOUT + LATE - MARGIN, ended=LATE - MARGIN)
+    bench.execution("OVER", "FAILED", started=EXECUTION_TIMEOUT, ended=LATE + MARGIN)
+    bench.execution("BEFORE", "FAILED", started=EXECUTION_TIMEOUT + LATE + MARGIN, ended=LATE - MARGIN)
+    assert bench.run()["cases"] == 1
+    assert [bench.state(order_id) for order_id in ("LONG", "OVER", "BEFORE")] == ["FAILED", None, None]
+
+
+def test_an_end_that_lambda_gives_no_time_of_is_looked_at(bench, on_lambda):
+    arn = bench.execution("UNDATED", "FAILED")
+    del on_lambda.records[arn]["EndTimestamp"]
+    bench.run()
+    assert bench.state("UNDATED") == "FAILED"
+
+
+# ── what goes wrong ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_case_that_fails_is_logged_and_keeps_no_other_waiting(bench, on_lambda):
+    arns = [bench.execution(f"LOST-{number}", "FAILED") for number in range(6)]
+    on_lambda.fail("GetDurableExecution", *[refusal(429, "TooManyRequestsException")] * 2)
+    assert bench.run() == {"cases": 6, "failed": 2, "left": 0}
+    lines = bench.logged("not reconciled")
+    assert [line["level"] for line in lines] == ["ERROR"] * 2
+    assert {line["executionArn"] for line in lines} <= set(arns)
+    assert all(line["reason"].startswith("ExecutionUnavailable: ") for line in lines)
+    assert bench.run()["failed"] == 0
+    assert all(bench.state(f"LOST-{number}") == "FAILED" for number in range(6))
+
+
+def test_an_item_that_cannot_be_read_keeps_no_other_waiting(bench, on_lambda, dynamodb):
+    arn = bench.execution("GONE")
+    bench.order("GONE", arn, State.WAITING, unmoved=STILL + WAIT + MARGIN)
+    on_lambda.forget(arn)
+    broken = {"orderId": {"S": "BROKEN"}, "stateShard": {"S": "WAITING#0"}, "updatedAt": {"S": "2026-01-01"}}
+    dynamodb.put_item(TableName="LedgerTable", Item=broken)
+    assert bench.run() == {"cases": 2, "failed": 1, "left": 0}
+    assert bench.logged("not reconciled")[0]["orderId"] == "BROKEN"
+    assert bench.state("GONE") == "FAILED"
+
+
+def test_a_list_that_cannot_be_had_keeps_the_other_not_waiting_and_the_sweep_ends_in_its_error(bench, on_lambda):
+    gone = bench.execution("GONE")
+    bench.order("GONE", gone, State.WAITING, unmoved=STILL + WAIT + MARGIN)
+    on_lambda.forget(gone)
+    on_lambda.fail("ListDurableExecutionsByFunction", refusal(429, "TooManyRequestsException"))
+    with pytest.raises(ExecutionUnavailable):
+        bench.run()
+    assert bench.state("GONE") == "FAILED"
+    assert bench.logged("list not to be had")[0]["level"] == "ERROR"
+
+
+def test_the_ledgers_list_that_cannot_be_had_keeps_lambdas_not_waiting(bench, dynamodb):
+    bench.execution("LOST", "FAILED")
+
+    def refuse(**_):
+        error = {"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+        return type("Response", (), {"status_code": 400}), error
+
+    dynamodb.meta.events.register("before-call.dynamodb.Query", refuse)
+    with pytest.raises(LedgerUnavailable):
+        bench.run()
+    assert bench.state("LOST") == "FAILED"
+
+
+def test_the_pages_had_before_a_list_broke_off_are_looked_at(bench):
+    class BreaksOff:
+        get = bench.sweep.reconciler.executions.get
+
+        def ended_badly(self, _since):
+            yield [ExecutionSummary(bench.execution("LOST", "FAILED"), "FAILED")]
+            raise ExecutionUnavailable("Lambda: TooManyRequestsException")
+
+    broken = replace(bench.sweep, reconciler=replace(bench.sweep.reconciler, executions=BreaksOff()))
+    with pytest.raises(ExecutionUnavailable):
+        broken.run(lambda: 250.0)
+    assert bench.state("LOST") == "FAILED"
+
+
+# ── when there is more than it can do ─────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("done", [0, 2, 5])
+def test_near_its_deadline_a_sweep_begins_nothing_new_and_says_what_it_left(bench, done):
+    for number in range(5):
+        bench.execution(f"LOST-{number}", "FAILED")
+    remaining = iter([250.0] * done + [RESERVE_S - 0.1])
+    assert bench.run(lambda: next(remaining)) == {"cases": 5, "failed": 0, "left": 5 - done}
+    assert [bench.state(f"LOST-{number}") for number in range(5)].count("FAILED") == done
+    assert [line["left"] for line in bench.logged("sweep not finished")] == ([5 - done] if done < 5 else [])
+
+
+def test_what_one_sweep_leaves_comes_to_its_turn_in_another(bench):
+    """In the list's own order the first cases would take every sweep's time, and the last never have theirs."""
+    for number in range(4):
+        bench.execution(f"LOST-{number}", "FAILED")
+    for _ in range(200):
+        remaining = iter([250.0, 0.0])
+        bench.run(lambda times=remaining: next(times))
+        if all(bench.state(f"LOST-{number}") for number in range(4)):
+            return
+    pytest.fail("four cases, one a sweep: in two hundred sweeps one was never looked at")
+
+
+@pytest.mark.parametrize("pages", [2, 3])
+def test_a_list_is_read_as_far_as_a_sweep_can_go_and_what_is_cut_off_is_in_the_log(bench, monkeypatch, pages):
+    monkeypatch.setattr(sweep_module, "_MAX_PAGES", 2)
+
+    class Many:
+        get = bench.sweep.reconciler.executions.get
+        asked = 0
+
+        def ended_badly(self, _since):
+            for number in range(pages):
+                self.asked += 1
+                yield [ExecutionSummary(bench.execution(f"LOST-{number}", "FAILED"), "FAILED")]
+
+    many = Many()
+    cut = replace(bench.sweep, reconciler=replace(bench.sweep.reconciler, executions=many))
+    assert cut.run(lambda: 250.0) == {"cases": 2, "failed": 0, "left": 0}
+    assert many.asked == min(pages, 3)
+    assert len(bench.logged("more executions ended badly than a sweep lists")) == (pages > 2)
