@@ -2,8 +2,10 @@
 
 import pytest
 
+from tests.faults.seeded.mutants import MUTANTS
 from tests.faults.seeded.run import run
 from tests.faults.seeded.schedule import FEWEST_ORDERS, schedule
+from tests.faults.seeded.sources import ONE_MORE_FIELD, Clocks, Copy, Edit
 from tests.faults.seeded.table import too_rare
 
 
@@ -30,3 +32,18 @@ def test_a_schedule_has_as_many_orders_as_it_is_asked_for(orders):
         for other in trials
         if one is not other and one.order_id in other.order_id
     ]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.without)
+def test_what_a_mutant_takes_out_is_there(mutant, tmp_path):
+    copy, clocks = Copy(tmp_path / "pipeline"), Clocks(tmp_path / "clocks.json")
+    copy.edit([*mutant.edits, *clocks.edits])
+    copy.edit(ONE_MORE_FIELD)
+    for edit in mutant.edits:
+        compile((tmp_path / "pipeline" / edit.path).read_text(), edit.path, "exec")
+
+
+def test_an_edit_whose_text_is_not_there_once_is_an_error(tmp_path):
+    copy = Copy(tmp_path / "pipeline")
+    with pytest.raises(LookupError, match="0 times"):
+        copy.edit([Edit("src/shared/ledger.py", "no such text", "")])

@@ -156,3 +156,20 @@ def test_a_stopped_lane_takes_no_more_tasks():
         lane.stop()
         with pytest.raises(RuntimeError):
             lane.submit(print)
+
+
+def test_a_timer_that_is_replaced_while_it_ends_a_wait_still_wakes_the_execution(started, monkeypatch):
+    durable = started(0, lambda _: None)
+    ending, let_go, invoked = threading.Event(), threading.Event(), threading.Event()
+
+    def end_the_wait(_arn):
+        ending.set()
+        return let_go.wait(10)
+
+    monkeypatch.setattr(durable, "_fire_due_operations", end_the_wait)
+    monkeypatch.setattr(durable, "_invoke_execution", lambda _arn: invoked.set())
+    timer = durable._scheduler.call_later(durable._fire_due_and_invoke_handler("arn"))
+    assert ending.wait(10)
+    timer.cancel()
+    let_go.set()
+    assert invoked.wait(10)

@@ -71,8 +71,8 @@ MUTANTS: Final = (
         (
             Edit(
                 "src/reconciler/handler.py",
-                "swept = _sweep.run(lambda: context.get_remaining_time_in_millis() / 1000)",
-                'swept = {"cases": 0}',
+                "return _sweep.run(lambda: context.get_remaining_time_in_millis() / 1000)",
+                'return {"cases": 0, "failed": 0, "left": 0}',
             ),
         ),
     ),

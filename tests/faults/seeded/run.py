@@ -133,7 +133,7 @@ class _Run:
         """Until nothing moves any more; what went wrong with the scripts."""
         self._visibility("StatusChangesQueueUrl", EVENTS_VISIBILITY_SECONDS)
         self._visibility("OrdersQueueUrl", BATCHES_VISIBILITY_SECONDS)
-        with every(SWEEP_EVERY_SECONDS, self._sweep if self._sweeps_from_the_start else lambda: None):
+        with every(SWEEP_EVERY_SECONDS, self._world.sweep if self._sweeps_from_the_start else lambda: None):
             self._say("orders begin to wait")
             self._begin(self._plan.before_deployment)
             self._until_waiting()
@@ -158,7 +158,7 @@ class _Run:
         if not self._sweeps_from_the_start:
             self._check_events()
         self._say("sweeping")
-        with every(SWEEP_EVERY_SECONDS, self._sweep):
+        with every(SWEEP_EVERY_SECONDS, self._world.sweep):
             self._until_quiet(set())
         return self._problems
 
@@ -207,9 +207,6 @@ class _Run:
             self._world.until_seen(trial.order_id, "ReceiveMessage")
 
     # -- beside them ----------------------------------------------------------------------------------------
-
-    def _sweep(self) -> None:
-        self._world.functions.invoke(FunctionName=self._world.stack.outputs["OrderSweepArn"])
 
     def _weather(self, random: Random) -> Callable[[], None]:
         """Clocks that jump (F20), and moments without a ledger (F12)."""

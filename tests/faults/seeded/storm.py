@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from random import Random
 from typing import Final
@@ -33,6 +34,8 @@ SWEEP_EVERY_SECONDS: Final = 30
 VISIBILITY_SECONDS: Final = 20
 PATIENCE_SECONDS: Final = 3600
 BATCH: Final = 10
+# All of them are started at once, and queue for eight processes.
+PARAMETERS: Final = {"ExecutionTimeoutSeconds": "86400"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def storm(seed: int, orders: int, say: Say) -> Outcome:
     with (REPOSITORY / "samples" / "cdnow_orders.jsonl").open() as lines:
         bodies = [line.strip() for line in islice(lines, orders)]
     say("a stack starts")
-    with local_stack(concurrency=8, time_scale=40) as stack:
+    with local_stack(concurrency=8, time_scale=40, parameters=PARAMETERS) as stack:
         load_samples(stack)
         sqs, queue = stack.client("sqs"), stack.outputs["OrdersQueueUrl"]
         sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)})
@@ -62,8 +65,7 @@ def storm(seed: int, orders: int, say: Say) -> Outcome:
             for entry in sqs.send_message_batch(QueueUrl=queue, Entries=entries)["Successful"]:
                 sent.messages[entry["MessageId"]] = batch[int(entry["Id"])]
         killed: Counter[str] = Counter()
-        functions = stack.client("lambda")
-        with every(SWEEP_EVERY_SECONDS, lambda: functions.invoke(FunctionName=stack.outputs["OrderSweepArn"])):
+        with every(SWEEP_EVERY_SECONDS, partial(_sweep, stack)):
             _kill_until_ended(stack, Random(seed), len(bodies), killed, say)
         seconds = time.monotonic() - began
         say("reading what is left")
@@ -73,6 +75,12 @@ def storm(seed: int, orders: int, say: Say) -> Outcome:
     if states != {State.COMPLETED: len(bodies)}:
         wrong.append(f"{len(bodies)} purchases ended {dict(states)}")
     return Outcome(states, killed, len(observed.records), seconds, wrong)
+
+
+def _sweep(stack: LocalStack) -> None:
+    functions = stack.client("lambda")
+    with suppress(functions.exceptions.TooManyRequestsException):
+        functions.invoke(FunctionName=stack.outputs["OrderSweepArn"])
 
 
 def _kill_until_ended(stack: LocalStack, random: Random, orders: int, killed: Counter[str], say: Say) -> None:

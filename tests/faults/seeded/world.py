@@ -3,6 +3,7 @@
 One thread reads the ledger and the injections for all scripts: fifty that asked for themselves would be the load.
 """
 
+import contextlib
 import json
 import threading
 import time
@@ -287,6 +288,11 @@ class World:
         """Deletes an ended execution, and waits until it is gone."""
         self.functions.delete_durable_execution(DurableExecutionArn=arn)
         self.until(lambda: self.status(arn) == "", f"{arn} to be gone")
+
+    def sweep(self) -> None:
+        """As the schedule does it every five minutes. Beside another it is throttled, and that one sweeps."""
+        with contextlib.suppress(self.functions.exceptions.TooManyRequestsException):
+            self.functions.invoke(FunctionName=self.stack.outputs["OrderSweepArn"])
 
     def cancel(self, trial: Trial) -> LedgerEntry:
         """Raises as `shared.cancel` does."""

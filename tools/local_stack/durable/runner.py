@@ -114,6 +114,7 @@ class DurableRunner(Executor):
         self._on_status_change = on_status_change
         self._working_since: dict[str, datetime] = {}
         self._invoked_at: dict[str, datetime] = {}
+        self._firing: set[asyncio.Future[None]] = set()
         self._running: dict[str, Future[None]] = {}
         self._running_lock = threading.Lock()
 
@@ -368,6 +369,19 @@ class DurableRunner(Executor):
         if delay == 0:
             self._working_since.setdefault(execution_arn, self._clock.now())
         super()._invoke_execution(execution_arn, delay)
+
+    def _fire_due_and_invoke_handler(self, execution_arn: str) -> Callable[[], Awaitable[None]]:
+        """The runner cancels this whenever it sets the next timer. Between the end of a wait and the invocation that
+        goes on after it, nobody would ever invoke: docs/upstream/testing-sdk-a-wake-up-is-lost.md."""
+        fire_due = super()._fire_due_and_invoke_handler(execution_arn)
+
+        async def fire() -> None:
+            firing = asyncio.ensure_future(fire_due())
+            self._firing.add(firing)
+            firing.add_done_callback(self._firing.discard)
+            await asyncio.shield(firing)
+
+        return fire
 
     def _begin_invocation(self, execution_arn: str) -> tuple[Execution, Any, int] | None:
         self._working_since.setdefault(execution_arn, self._clock.now())
