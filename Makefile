@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 PIP_INSTALL := -m pip install --quiet --no-deps --disable-pip-version-check --require-hashes
 
-.PHONY: help demo test check build contract up down format docs lock clean pytest faults mutants storm
+.PHONY: help demo test check build contract faults mutants storm up down format docs record lock clean pytest
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
@@ -55,11 +55,12 @@ mutants: .venv/.stack ## each mechanism taken out in a copy, until a seed notice
 storm: .venv/.stack ## real purchases while workers are killed every few seconds: ORDERS=2000
 	@$(PY) -m tests.faults.seeded storm --orders $(or $(ORDERS),2000) $(if $(SEED),--seed $(SEED))
 
-check: .venv/.stack .venv/.sam ## formatting, lint, types, the direction of imports, the template
+check: .venv/.stack .venv/.sam ## formatting, lint, types, the direction of imports, what replays bear, the template
 	@$(PY) -m ruff format --check --quiet . || { echo "make format puts this right"; exit 1; }
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m mypy
 	@out=$$($(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint(["--no-cache"])') || { echo "$$out"; exit 1; }
+	@$(PY) -m tools.determinism_check
 	@$(PY) -m tools.template_check
 
 format: .venv/.dev ## bring the code into shape
@@ -67,6 +68,9 @@ format: .venv/.dev ## bring the code into shape
 
 docs: .venv/.dev ## write the generated docs anew: docs/states.md, docs/order.schema.json
 	@$(PY) -m tools.generated_docs
+
+record: .venv/.stack ## record anew, on a local stack, the executions that tests/replay replays
+	@$(PY) -m tests.replay.record
 
 # The index options keep the addresses of whoever compiles out of the lock files.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \

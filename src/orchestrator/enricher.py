@@ -1,7 +1,7 @@
 """Calls the enricher Lambda and takes nothing on trust from its answer."""
 
 import json
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 MAX_NUMBER_DIGITS: Final = 38
 """DynamoDB's limit."""
 
-MAX_ANSWER_BYTES: Final = 64 * 1024
-"""An answer is kept in the ledger and in the step's checkpoint: with the largest order, far below their limits."""
+MAX_NESTING: Final = 24
+"""Levels of objects and lists in an answer. DynamoDB stores 31 in an attribute."""
+
+MAX_ANSWER_BYTES: Final = 16 * 1024
+"""An answer is kept in the ledger and in the step's checkpoint, of 256 KiB at most, where the SDK writes up to 15 bytes
+beside each value: `[1,1,…]` grows eightfold."""
 
 
 class Enricher:
@@ -60,6 +64,7 @@ def _accepted(answer: bytes, order: Order, calls: int) -> Enrichment:
         raise EnricherUnavailable(f"the enricher answered statusCode {status}", calls)
     if isinstance(status, int) and status != 200:
         raise EnrichmentRejected(f"the enricher answered statusCode {status}")
+    _refuse_what_cannot_be_kept(data)
     try:
         enrichment = Enrichment.model_validate(data)
     except ValidationError as error:
@@ -68,6 +73,24 @@ def _accepted(answer: bytes, order: Order, calls: int) -> Enrichment:
     if enrichment.order_id != order.order_id:
         raise EnrichmentRejected("the enricher answered for another order")
     return enrichment
+
+
+def _refuse_what_cannot_be_kept(data: Any) -> None:
+    """Raise `EnrichmentRejected` for JSON that DynamoDB refuses: else the ledger would, each time it is asked again."""
+    if _is_nested(data, MAX_NESTING):
+        raise EnrichmentRejected(f"the enricher's answer is nested deeper than {MAX_NESTING} levels")
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise EnrichmentRejected("the enricher's answer has half of a character in it") from None
+
+
+def _is_nested(data: Any, levels: int) -> bool:
+    """Whether there are more levels of objects and lists in the data than these."""
+    members = data.values() if isinstance(data, dict) else data if isinstance(data, list) else None
+    if members is None:
+        return False
+    return levels == 0 or any(_is_nested(member, levels - 1) for member in members)
 
 
 def _storable(number: str) -> int | str:
@@ -82,6 +105,11 @@ def _refuse_constant(name: str) -> NoReturn:
 def _error_type(answer: bytes) -> str:
     """The error's type alone: its message may repeat what the enricher was given."""
     try:
-        return str(json.loads(answer)["errorType"])[:128]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        report = json.loads(answer)
+    except (ValueError, RecursionError):
+        report = None
+    name = report.get("errorType") if isinstance(report, dict) else None
+    if not isinstance(name, str):
         return "an error without a type"
+    # Half of a character is nothing that a log or the ledger could take.
+    return name[:128].encode("utf-8", "backslashreplace").decode()

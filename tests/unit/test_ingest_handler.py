@@ -39,15 +39,11 @@ def messages(bodies):
 
 
 def test_a_mixed_batch_gives_back_only_what_could_not_be_started(ingest, sqs, queue, lambda_context):
-    def answer(order_id):
+    def answer(request):
+        order_id = json.loads(request.body)["orderId"]
         return refusal(403, "AccessDeniedException") if order_id == "DENIED" else started(name_of(order_id))
 
-    class Lambda(Endpoint):
-        def _answer(self, request, **kwargs):
-            self._answers = [answer(json.loads(request.body)["orderId"])]
-            return super()._answer(request, **kwargs)
-
-    Lambda(ingest._intake.executions._client, "Invoke")
+    Endpoint(ingest._intake.executions._client, "Invoke", answer)
     bodies = {"good": '{"orderId": "GOOD"}', "bad": "no order", "denied": '{"orderId": "DENIED"}'}
     assert ingest.handler(messages(bodies), lambda_context) == {"batchItemFailures": [{"itemIdentifier": "denied"}]}
     (rejected,) = sqs.receive_message(QueueUrl=queue)["Messages"]

@@ -17,7 +17,10 @@ class Body(io.BytesIO):
 
 
 class Endpoint:
-    """Answers one operation of a client; `requests` is what was sent. An answer that is an exception is raised."""
+    """Answers one operation of a client; `requests` is what was sent.
+
+    An answer that is an exception is raised, and one that is a function is asked for the answer to the request.
+    """
 
     def __init__(self, client, operation, *answers):
         self.requests = []
@@ -29,6 +32,8 @@ class Endpoint:
         self.requests.append(request)
         # The last answer holds from then on.
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if callable(answer):
+            answer = answer(request)
         if answer is None:
             return None
         if isinstance(answer, Exception):

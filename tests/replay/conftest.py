@@ -1,0 +1,59 @@
+"""Today's orchestrator, as a recorded execution meets it."""
+
+import functools
+import importlib
+import json
+import sys
+
+import boto3
+import pytest
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from tests.replay.replay import Lambda, Replay
+
+
+class LedgerItems:
+    """The ledger table in plain data."""
+
+    def __init__(self, dynamodb, table):
+        self._dynamodb, self._table = dynamodb, table
+
+    def put(self, order_id, item):
+        """Have this item for the order; None: none."""
+        if item is None:
+            self._dynamodb.delete_item(TableName=self._table, Key={"orderId": {"S": order_id}})
+        else:
+            self._dynamodb.put_item(TableName=self._table, Item=TypeSerializer().serialize(item)["M"])
+
+    def get(self, order_id):
+        item = self._dynamodb.get_item(TableName=self._table, Key={"orderId": {"S": order_id}})["Item"]
+        return json.loads(json.dumps(TypeDeserializer().deserialize({"M": item}), default=int))
+
+
+@pytest.fixture
+def replay(dynamodb, ledger_table, customers_table, monkeypatch):
+    monkeypatch.setenv("LEDGER_TABLE", ledger_table)
+    monkeypatch.setenv("CUSTOMERS_TABLE", customers_table)
+    monkeypatch.setenv("ENRICHER_ARN", "arn:aws:lambda:us-east-1:123456789012:function:orders-OrderEnricher")
+    # As when the histories were recorded: the enricher cannot read this customer.
+    dynamodb.put_item(TableName=customers_table, Item={"customerId": {"S": "BROKEN"}, "tier": {"N": "1"}})
+    service = Lambda(imported("enricher.handler", monkeypatch).handler.__wrapped__)
+    made = boto3.client
+    monkeypatch.setattr(boto3, "client", lambda name, **more: service if name == "lambda" else made(name, **more))
+
+    # How long the SDK looks for more to checkpoint before it ends an invocation.
+    monkeypatch.setattr("aws_durable_execution_sdk_python.state._STOP_SIGNAL_POLL_SECONDS", 0.001, raising=False)
+
+    @functools.cache
+    def handler_of(settings):
+        for name, value in settings:
+            monkeypatch.setenv(name, value)
+        return imported("orchestrator.handler", monkeypatch).handler
+
+    return Replay(lambda settings: handler_of(tuple(settings.items())), service, LedgerItems(dynamodb, ledger_table))
+
+
+def imported(name, monkeypatch):
+    """The module, imported now: it reads its settings, and makes its clients, when it is imported."""
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    return importlib.import_module(name)

@@ -1,0 +1,176 @@
+"""What orders in flight meet when the workflow changes: recorded executions go on, on today's code, to their end.
+
+Replay matches operations by their position. Where today's workflow has another operation, the SDK ends the execution
+with `NonDeterministicExecutionError`; where it has none, or one more, nobody says anything.
+"""
+
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aws_durable_execution_sdk_python.identifier import OperationIdentifier
+
+from tests.replay.history import histories
+from tests.replay.record import deployable
+
+HISTORIES = histories()
+COMPLETED, FAILED = HISTORIES["completed"], HISTORIES["failed"]
+WORKFLOW = Path(__file__).parents[2] / "src" / "orchestrator" / "workflow.py"
+
+ADVICE = """
+An execution that is in flight does not meet this code by a deployment: Lambda finishes it on the version it was started
+on. It does where it was started on $LATEST, and then it ends as said above. So:
+  - keep the name, kind and place of every operation that is recorded, and add new ones after the last;
+  - or, where that cannot be, publish the change as a new version, as every deployment here does, leave the old version
+    in place until its last execution has ended, and start nothing on $LATEST;
+  - then record the histories anew, and look at what changed in them: make record"""
+
+
+def differences(replay, history):
+    """What goes otherwise than recorded, one line for each invocation of the history that it happens from."""
+    for invocation in history.invocations:
+        if difference := replay.difference(history, invocation):
+            yield f"{history.name}, resumed when it had checkpointed [{invocation}]: {difference}"
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_an_execution_in_flight_goes_on_to_the_end_it_had(replay, name):
+    if found := list(differences(replay, HISTORIES[name])):
+        pytest.fail("\n".join([*found, ADVICE]), pytrace=False)
+
+
+def test_the_histories_hold_every_point_an_order_is_resumed_at():
+    resumed_at = {
+        (operation["Name"], operation["Status"])
+        for history in HISTORIES.values()
+        for invocation in history.invocations
+        for operation in invocation.operations[-1:]
+    }
+    # READY is a step whose retry is due.
+    steps = {(name, status) for name in ("enrich", "finalize", "record-failure") for status in ("STARTED", "SUCCEEDED")}
+    retries = {(name, "READY") for name in ("enrich", "finalize", "record-failure")}
+    failures = {("enrich", "FAILED"), ("finalize", "FAILED")}
+    assert resumed_at >= steps | retries | failures | {("wait", "STARTED"), ("wait", "SUCCEEDED")}
+
+
+def test_each_history_ends_with_every_operation_checkpointed():
+    for history in HISTORIES.values():
+        assert {operation["Status"] for operation in history.end.operations} <= {"SUCCEEDED", "FAILED"}
+
+
+# ── a workflow that changed ───────────────────────────────────────────────────────────────────────
+
+ENRICH = """\
+        enriched = context.step(lambda _: steps.enrich(order, me, ledger, enricher), name="enrich", config=ENRICH)
+"""
+WAIT = """\
+        context.wait(wait_that_fits(pipeline), name="wait")
+"""
+FINALIZE = """\
+        finalization = context.step(lambda _: steps.finalize(me, ledger), name="finalize", config=FINALIZE)
+"""
+RECORD_FAILURE = """\
+            record_failure(context, me, ledger, failure)
+"""
+GREET = """\
+        context.step(lambda _: None, name="greet", config=FINALIZE)
+"""
+
+NEW_CODE = """\
+ledger = pipeline.ledger
+    enricher = pipeline.enricher
+    order_id = order.order_id
+"""
+
+CHANGES = {
+    "a step with another name": [('name="enrich"', 'name="look-up"')],
+    "the last step with another name": [('name="finalize"', 'name="complete"')],
+    "a wait with another name": [('name="wait"', 'name="pause"')],
+    "a wait that is skipped": [(WAIT, "")],
+    "a step that is gone": [(RECORD_FAILURE, "            pass\n")],
+    "the last step without a checkpoint": [(FINALIZE, "        finalization = steps.finalize(me, ledger)\n")],
+    "a call outside the steps": [(WAIT, "        enricher.enrich(order, 1)\n" + WAIT)],
+    "a step before the first": [(ENRICH, GREET + ENRICH)],
+    "a step before the wait": [(WAIT, GREET + WAIT)],
+    "a step after the wait": [(WAIT, WAIT + GREET)],
+    "a step after the last": [(FINALIZE, FINALIZE + GREET)],
+    "a wait before the first step": [(WAIT, ""), (ENRICH, WAIT + ENRICH)],
+    "a wait after the last step": [(WAIT, ""), (FINALIZE, FINALIZE + WAIT)],
+    "a step in the place of the wait": [(WAIT, GREET.replace("greet", "wait"))],
+    "a step in a context of its own": [
+        (FINALIZE, FINALIZE.replace("context.step(lambda _:", "context.run_in_child_context(lambda _:")),
+        (', name="finalize", config=FINALIZE', ', name="finalize"'),
+    ],
+}
+
+
+@pytest.fixture
+def change(monkeypatch):
+    """Puts another workflow in the place of today's: the same text with replacements."""
+
+    def changed(replacements):
+        text = WORKFLOW.read_text()
+        for before, after in replacements:
+            assert text.count(before) == 1, f"workflow.py has changed: {before}"
+            text = text.replace(before, after)
+        module = types.ModuleType("changed_workflow")
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        exec(compile(text, str(WORKFLOW), "exec"), module.__dict__)
+        monkeypatch.setattr("orchestrator.workflow.process_order", module.process_order)
+
+    return changed
+
+
+def first_difference(replay):
+    """Of an order that completes and one that fails, which between them meet every operation; of each once it began."""
+    in_flight = [replace(history, invocations=history.invocations[1:]) for history in (COMPLETED, FAILED)]
+    return next((found for history in in_flight for found in differences(replay, history)), None)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_that_a_replay_does_not_bear_is_caught(replay, change, name):
+    change(CHANGES[name])
+    assert first_difference(replay)
+
+
+def test_a_skipped_wait_is_refused_by_the_sdk_once_the_wait_has_begun(replay, change):
+    change(CHANGES["a wait that is skipped"])
+    for invocation in COMPLETED.invocations:
+        difference = replay.difference(COMPLETED, invocation)
+        refused = difference.startswith("the SDK refuses it: Non-deterministic operation identity")
+        assert refused == ("wait" in str(invocation)), difference
+
+
+def test_a_skipped_wait_is_caught_where_the_sdk_says_nothing(replay, change, monkeypatch):
+    """It once took whatever was at the position: for the next step's result that of the wait, which is None."""
+    monkeypatch.setattr(OperationIdentifier, "validate_checkpoint", lambda *_: None)
+    change(CHANGES["a wait that is skipped"])
+    over = next(one for one in COMPLETED.invocations if str(one) == "enrich SUCCEEDED, wait SUCCEEDED")
+    assert replay.difference(COMPLETED, over)
+
+
+@pytest.mark.parametrize("resumed_after", ["nothing", "enrich SUCCEEDED"])
+def test_what_moved_is_named_as_it_was_and_as_it_is(replay, change, resumed_after):
+    change(CHANGES["a step with another name"])
+    found = [line for line in differences(replay, COMPLETED) if f"[{resumed_after}]" in line]
+    assert "enrich" in found[0].partition("]")[2]
+    assert "look-up" in found[0].partition("]")[2]
+
+
+def test_a_change_that_moves_no_operation_is_let_through(replay, change):
+    change(
+        [
+            ('"order enriched, waiting"', '"enriched"'),
+            ("ledger, enricher = pipeline.ledger, pipeline.enricher", NEW_CODE),
+        ]
+    )
+    assert first_difference(replay) is None
+
+
+def test_the_recorder_fits_the_template(tmp_path):
+    template, recordings = deployable(tmp_path)
+    assert template.read_text().count("Handler: recording.handler") == 1
+    assert str(recordings) in template.read_text()
+    assert (tmp_path / "src" / "recording.py").exists()

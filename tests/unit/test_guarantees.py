@@ -1,0 +1,44 @@
+"""docs/guarantees.md promises nothing that no test proves."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROOF = re.compile(r"\[(test_\w+)\]\(\.\./(tests/[\w/]+\.py)\)")
+FAULTS = {f"F{number}" for number in range(1, 23)}
+
+
+def rows():
+    """The first cell and the whole of each row of the document's tables, without their heads."""
+    lines = (ROOT / "docs" / "guarantees.md").read_text().splitlines()
+    heads = {number - 1 for number, line in enumerate(lines) if line.startswith("|---")}
+    return [
+        (line.split("|")[1].strip(), line)
+        for number, line in enumerate(lines)
+        if line.startswith("| ") and number not in heads
+    ]
+
+
+def names_in(module):
+    """The tests of a module that always run: none that is skipped or may fail."""
+    return {
+        node.name
+        for node in ast.parse((ROOT / module).read_text()).body
+        if isinstance(node, ast.FunctionDef)
+        and not any(mark in ast.unparse(decorator) for decorator in node.decorator_list for mark in ("skip", "xfail"))
+    }
+
+
+@pytest.mark.parametrize(("promise", "row"), rows(), ids=[promise[:40] for promise, _ in rows()])
+def test_every_promise_names_tests_that_exist_and_run(promise, row):
+    proofs = PROOF.findall(row)
+    assert proofs, f"no proof of: {promise}"
+    for name, module in proofs:
+        assert name in names_in(module), f"{module} has no test {name} that always runs"
+
+
+def test_every_fault_has_its_row():
+    assert {promise for promise, _ in rows()} >= FAULTS
