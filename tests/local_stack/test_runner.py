@@ -14,11 +14,14 @@ from aws_durable_execution_sdk_python_testing.execution import ExecutionStatus
 from aws_durable_execution_sdk_python_testing.invoker import InvokeResponse, LambdaInvoker
 
 from tools.local_stack.durable import runner
+from tools.local_stack.durable.clock import ScaledScheduler
 from tools.local_stack.durable.invoker import InvocationFailedError
-from tools.local_stack.durable.lanes import SharedThreadLane
+from tools.local_stack.durable.lanes import THREADS, SharedThreadLane, SharedThreadRegistry
 from tools.local_stack.durable.record import ExecutionRecord
 from tools.local_stack.durable.store import Selection, Store
 from tools.local_stack.functions import DurableConfig, FunctionVersion
+
+PATIENCE_SECONDS = 30
 
 
 class Crashing(LambdaInvoker):
@@ -148,6 +151,24 @@ def test_a_lane_runs_its_tasks_in_order_and_one_at_a_time():
         for future in futures:
             future.result(timeout=10)
     assert ran == list(range(200))
+
+
+def test_a_task_that_waits_for_a_thread_when_the_stack_ends_is_done_all_the_same(store):
+    """Whoever waits for it, a checkpoint of a handler's, would keep the front door's process alive."""
+    registry = SharedThreadRegistry(store, ScaledScheduler(1))
+    busy, go_on = threading.Barrier(THREADS + 1), threading.Event()
+
+    def hold():
+        busy.wait(PATIENCE_SECONDS)
+        go_on.wait(PATIENCE_SECONDS)
+
+    for _ in range(THREADS):
+        SharedThreadLane(registry._threads).submit(hold)
+    busy.wait(PATIENCE_SECONDS)
+    queued = SharedThreadLane(registry._threads).submit(lambda: "done")
+    registry.shutdown()
+    go_on.set()
+    assert queued.result(PATIENCE_SECONDS) == "done"
 
 
 def test_a_stopped_lane_takes_no_more_tasks():

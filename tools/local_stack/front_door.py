@@ -24,7 +24,7 @@ from tools.local_stack.settings import HOST, REGION
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Executor
 
     from tools.local_stack.durable.api import DurableApi
     from tools.local_stack.durable.invoke import DurableInvoke
@@ -66,7 +66,7 @@ class FrontDoor:
         functions: Functions,
         durable_invoke: DurableInvoke,
         durable_api: DurableApi,
-        threads: ThreadPoolExecutor,
+        threads: Executor,
         identity: dict[str, str],
     ) -> None:
         self._session = session

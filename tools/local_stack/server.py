@@ -8,10 +8,10 @@ import logging
 import os
 import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from aws_durable_execution_sdk_python_testing.threads import DaemonThreadPool
 
 from tools.local_stack import front_door
 from tools.local_stack.durable.api import DurableApi
@@ -87,7 +87,8 @@ async def _serve(settings: Settings, listener: socket.socket, ready: int, *, own
 @contextlib.asynccontextmanager
 async def _listening(settings: Settings, ministack: MiniStack, listener: socket.socket) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
-    threads = ThreadPoolExecutor(API_THREADS, thread_name_prefix="durable-api")
+    # Daemons: one that waits for a checkpoint when its lane ends would keep this process alive for ever.
+    threads = DaemonThreadPool(API_THREADS, thread_name_prefix="durable-api")
     store = Store((settings.state if settings.keep else settings.temporary) / "executions.sqlite", keep=settings.keep)
     register = Register()
     reports = Reports(ministack.port, FaultyStatusChanges(register)) if settings.faults else Reports(ministack.port)

@@ -20,7 +20,7 @@ from tools.local_stack.errors import ApiError, invalid_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Executor
 
     from tools.local_stack.durable.executions import Executions
     from tools.local_stack.functions import DurableConfig, FunctionReference, FunctionVersion
@@ -33,7 +33,7 @@ PAYLOAD_LIMIT_BYTES = {"Event": 1024 * 1024, "RequestResponse": 6 * 1024 * 1024,
 class DurableInvoke:
     """Answers an Invoke whose function is durable."""
 
-    def __init__(self, runner: DurableRunner, executions: Executions, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, runner: DurableRunner, executions: Executions, threads: Executor) -> None:
         self._runner = runner
         self._executions = executions
         self._threads = threads

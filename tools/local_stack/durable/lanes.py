@@ -99,6 +99,6 @@ class SharedThreadRegistry(ExecutionRegistry):
             return worker
 
     def shutdown(self) -> None:
-        """Drops every worker, and the threads."""
+        """Drops every worker, and the threads once they are done: a task left undone would be waited for for ever."""
         super().shutdown()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False)
