@@ -24,8 +24,10 @@ help: ## list the commands
 demo: .venv/.stack ## the whole pipeline before your eyes: real orders through a local stack, then cleaned up
 	@$(PY) -m tools.demo
 
+# On JOBS processes (0: on this one); the tests of a file share their stack, so they stay together.
+JOBS ?= 2
 test: check ## every check and every test
-	@$(PY) -m pytest $(PYTEST)
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
 
 # TEMPLATE=path STACK=name deploys another template to it, beside what is there.
 up: .venv/.stack ## start the local stack in the background and deploy template.yaml to it
