@@ -1,0 +1,35 @@
+"""Runs of the model that between them take every move in every situation: what to lead the code along."""
+
+from collections.abc import Hashable, Iterable
+
+from tests.protocol.explore import Causes, Scenario, path_to, reached
+from tests.protocol.ledger_model import Rules
+from tests.protocol.pipeline_model import WRITES, Move, World
+
+
+def covering_paths(scenarios: Iterable[Scenario], rules: Rules) -> list[list[Move]]:
+    """Few runs in which each kind of move happens in each situation that one of the scenarios can bring it to."""
+    runs = {}
+    for scenario in scenarios:
+        causes: Causes = {}
+        for world, _, steps in reached(scenario, rules, causes):
+            for move, _ in steps:
+                if (situation := _situation(world, move)) not in runs:
+                    runs[situation] = [*path_to(world, causes), (move, world)]
+    paths, covered = [], set()
+    for run in sorted(runs.values(), key=len, reverse=True):
+        situations = {_situation(world, move) for move, world in run}
+        if not situations <= covered:
+            covered |= situations
+            paths.append([move for move, _ in run])
+    return paths
+
+
+def _situation(world: World, move: Move) -> Hashable:
+    """What decides a write: where the order is, whether this was written before, and what the writer is to it."""
+    item, i = world.item, move.execution
+    point = move.kind.removeprefix("stalled: ")
+    if item is None or not (point in WRITES or move.kind.startswith(("reconciler", "operator"))):
+        return move.kind, move.outcome
+    written = point in WRITES and WRITES[point] in item.reached
+    return move.kind, move.outcome, item.state, written, i == item.owner, i in item.owners

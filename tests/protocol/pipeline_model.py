@@ -1,0 +1,402 @@
+"""Everything that acts on one order, as a model: messages, executions and their processes, the reconciler, an
+operator, and faults.
+
+A `World` is the whole state. A move is one atomic action on the queue, on Lambda's table of executions, or on the
+ledger item, so a process that dies or stalls between two of its actions, a reconciler that comes late or twice, and a
+message that comes again while all this goes on are nothing but orders of moves:
+
+* `progress` lists what happens by itself, sooner or later;
+* `mishaps` lists what may or may not happen: faults and people, of which a budget allows finitely many, and the
+  actions of stalled processes, which may come at any time or never.
+
+The promises are about a world in which progress has come to its end (`explore.wrong_at_rest`).
+"""
+
+from collections.abc import Iterator, Mapping
+from enum import IntEnum
+from typing import NamedTuple
+
+from shared.states import RETRYABLE, State
+from tests.protocol import ledger_model as ledger
+from tests.protocol.ledger_model import EDGES, Item, Rules
+
+# Lambda's statuses of an execution. DELETED stands for one that was deleted while it ran: Lambda knows it no more.
+RUNNING = "RUNNING"
+SUCCEEDED = "SUCCEEDED"
+FAILED = "FAILED"
+TIMED_OUT = "TIMED_OUT"
+STOPPED = "STOPPED"
+DELETED = "DELETED"
+NOT_SUCCEEDED = frozenset({FAILED, TIMED_OUT, STOPPED, DELETED})
+
+# What a process does next. Each step is a few writes and ends with a checkpoint.
+CLAIM = "claim"
+RECORD_ENRICHMENT = "record the enrichment"
+CHECKPOINT_ENRICH = "checkpoint enrich"
+FINALIZE = "begin to finalize"
+COMPLETE = "complete"
+CHECKPOINT_FINALIZE = "checkpoint finalize"
+RECORD_FAILURE = "record the failure"
+CHECKPOINT_FAILURE = "checkpoint the failure"
+
+FIRST_OF_STEP: Mapping[str, str] = {
+    CLAIM: CLAIM,
+    RECORD_ENRICHMENT: CLAIM,
+    CHECKPOINT_ENRICH: CLAIM,
+    FINALIZE: FINALIZE,
+    COMPLETE: FINALIZE,
+    CHECKPOINT_FINALIZE: FINALIZE,
+    RECORD_FAILURE: RECORD_FAILURE,
+    CHECKPOINT_FAILURE: RECORD_FAILURE,
+}
+"""Where a new process begins when the one at this point is gone."""
+CHECKPOINTS = frozenset({CHECKPOINT_ENRICH, CHECKPOINT_FINALIZE, CHECKPOINT_FAILURE})
+WRITES: Mapping[str, State] = {
+    CLAIM: State.ENRICHING,
+    RECORD_ENRICHMENT: State.WAITING,
+    FINALIZE: State.FINALIZING,
+    COMPLETE: State.COMPLETED,
+    RECORD_FAILURE: State.FAILED,
+}
+"""The state that a process's write brings the order to."""
+
+
+class Fault(IntEnum):
+    """What only happens where a budget allows it: what breaks, and what people do."""
+
+    INGEST_DIES = 0
+    """Ingest dies after the start and before the message is deleted, so the message comes again."""
+    CRASH = 1
+    """A process is gone, and Lambda starts another."""
+    STALL = 2
+    """A process hangs and Lambda starts another. The first one's writes still arrive; its checkpoint is refused."""
+    STOP = 3
+    TIMEOUT = 4
+    DELETE = 5
+    """Someone deletes an execution. Only one that owns the order: one that has not written leaves no trace anywhere."""
+    FORGET = 6
+    """Lambda forgets the name of an execution that has ended, and may give it to another."""
+    ENRICHER = 7
+    """The enricher's answer cannot be used."""
+    RETRY = 8
+    CANCEL = 9
+    DIRECT = 10
+    """Someone invokes the orchestrator without a name."""
+    STRAY = 11
+    """Someone invokes it under the name of an attempt that nobody asked for."""
+
+
+class Message(NamedTuple):
+    """An order's message, and how often the queue will still deliver it."""
+
+    body: str
+    deliveries: int
+
+
+class Execution(NamedTuple):
+    """One execution, as Lambda knows it, and its processes, each by what it does next.
+
+    `name` is the attempt that its name says, None without a name. `live` is the process that Lambda waits for; a
+    running execution without one is in its wait. `stalled` are those that Lambda waits for no more, because it
+    replaced them or because the execution has ended.
+    """
+
+    name: int | None
+    body: str
+    status: str = RUNNING
+    forgotten: bool = False
+    live: str | None = CLAIM
+    stalled: tuple[str, ...] = ()
+
+    def ended(self, status: str) -> "Execution":
+        """The execution has ended, and its process may not know."""
+        return Execution(self.name, self.body, status, self.forgotten, None, with_stalled(self.stalled, self.live))
+
+
+class World(NamedTuple):
+    """Everything about one order.
+
+    On their way are: `starting`, the starts of retries, as (name, body); `stopping`, the executions of cancelled
+    orders that are to be stopped; `noting`, those whose order the reconciler rejected, to be noted as conflicts.
+    """
+
+    item: Item | None
+    executions: tuple[Execution, ...]
+    messages: tuple[Message, ...]
+    rejected: frozenset[str]
+    starting: tuple[tuple[int, str], ...]
+    stopping: frozenset[int]
+    noting: frozenset[int]
+    budget: tuple[int, ...]
+
+
+class Move(NamedTuple):
+    """What happens, to which execution, and what came of it."""
+
+    kind: str
+    execution: int | None = None
+    outcome: str = ""
+
+    def __str__(self) -> str:
+        who = "" if self.execution is None else f"execution {self.execution}: "
+        return f"{who}{self.kind}{self.outcome and ' → '}{self.outcome}"
+
+
+Moves = Iterator[tuple[Move, World]]
+"""What may happen next, and the world after it."""
+
+
+def first_world(messages: Mapping[str, int], budget: Mapping[Fault, int]) -> World:
+    """Messages by their body, with how often each is delivered, and nothing else yet."""
+    waiting = tuple(Message(body, deliveries) for body, deliveries in messages.items())
+    return World(
+        None, (), waiting, frozenset(), (), frozenset(), frozenset(), tuple(budget.get(fault, 0) for fault in Fault)
+    )
+
+
+def progress(rules: Rules, world: World) -> Moves:
+    """What happens by itself, sooner or later."""
+    yield from _deliveries(rules, world)
+    yield from _starts_of_retries(rules, world)
+    for i, execution in enumerate(world.executions):
+        if execution.live is not None:
+            after, answer = act(rules, world, i, execution.live, live=True)
+            yield Move(execution.live, i, answer), after
+        elif execution.status == RUNNING:
+            yield Move("the wait is over", i), change(world, i, execution._replace(live=FINALIZE))
+        elif execution.status in NOT_SUCCEEDED and rules.reconciler:
+            after, what = settle(rules, world, i)
+            if after is not world:
+                yield Move("reconciler", i, what), after
+    for i in world.stopping:
+        yield Move("operator stops", i), _stop(world, i)
+    for i in world.noting:
+        yield Move("reconciler notes the conflict", i), note_conflict(world, i)
+
+
+def mishaps(rules: Rules, world: World) -> Moves:
+    """What may happen at any time or never."""
+    for i, execution in enumerate(world.executions):
+        for point in dict.fromkeys(execution.stalled):
+            after, answer = act(rules, world, i, point, live=False)
+            yield Move(f"stalled: {point}", i, answer), after
+        if any(world.budget):
+            yield from _process_faults(world, i, execution)
+            yield from _execution_faults(world, i, execution)
+    if any(world.budget):
+        yield from _people(rules, world)
+        yield from _deaths_of_ingest(rules, world)
+
+
+# ── messages and starts ──────────────────────────────────────────────────────────────────────────────
+
+
+def start(rules: Rules, world: World, name: int | None, body: str) -> tuple[World, str]:
+    """Lambda's asynchronous Invoke: the world after it, and "started", "joined" or "refused" (another body)."""
+    if name is not None and rules.named_start:
+        for execution in world.executions:
+            if execution.name == name and not execution.forgotten:
+                return world, "joined" if execution.body == body else "refused"
+    return world._replace(executions=(*world.executions, Execution(name, body))), "started"
+
+
+def _deliver(rules: Rules, world: World, body: str) -> tuple[World, str]:
+    """Ingest's work on one message but for its deletion."""
+    after, how = start(rules, world, 1, body)
+    return (after._replace(rejected=after.rejected | {body}) if how == "refused" else after), how
+
+
+def _deliveries(rules: Rules, world: World) -> Moves:
+    for i, (body, deliveries) in enumerate(world.messages):
+        if deliveries:
+            after, how = _deliver(rules, world, body)
+            left = _put(world.messages, i, Message(body, deliveries - 1))
+            yield Move(f"ingest takes {body}", None, how), after._replace(messages=left)
+
+
+def _deaths_of_ingest(rules: Rules, world: World) -> Moves:
+    for body, deliveries in world.messages:
+        for hit in _spend(world, Fault.INGEST_DIES) if deliveries else ():
+            after, how = _deliver(rules, hit, body)
+            yield Move(f"ingest takes {body} and dies", None, how), after
+
+
+def _starts_of_retries(rules: Rules, world: World) -> Moves:
+    for decided in dict.fromkeys(world.starting):
+        name, body = decided
+        after, how = start(rules, world, name, body)
+        yield (
+            Move(f"retry: attempt {name} of {body}", None, how),
+            after._replace(starting=_less(world.starting, decided)),
+        )
+
+
+def _stop(world: World, i: int) -> World:
+    """Lambda's StopDurableExecution after a cancel: an execution that has ended stays as it is."""
+    execution = world.executions[i]
+    stopped = change(world, i, execution.ended(STOPPED)) if execution.status == RUNNING else world
+    return stopped._replace(stopping=world.stopping - {i})
+
+
+# ── what a process does ──────────────────────────────────────────────────────────────────────────────
+
+
+_AFTER_CLAIM: Mapping[str, str] = {
+    ledger.CLAIMED: RECORD_ENRICHMENT,
+    ledger.RECORDED_ENRICHMENT: CHECKPOINT_ENRICH,
+}
+_ADVANCES: Mapping[str, tuple[tuple[State, ...], str]] = {
+    RECORD_ENRICHMENT: ((State.ENRICHED, State.WAITING), CHECKPOINT_ENRICH),
+    FINALIZE: ((State.FINALIZING,), COMPLETE),
+    COMPLETE: ((State.COMPLETED,), CHECKPOINT_FINALIZE),
+    RECORD_FAILURE: ((State.FAILED,), CHECKPOINT_FAILURE),
+}
+"""What each point after the claim writes, and the next point."""
+
+
+def act(rules: Rules, world: World, i: int, point: str, *, live: bool) -> tuple[World, str]:
+    """One action of a process, a write or a checkpoint, and what the write answered.
+
+    A step that has no next action ends, well or badly, with its checkpoint. Only the live process can make one.
+    """
+    execution, item, answer, then = world.executions[i], world.item, "", None
+    if point == CLAIM:
+        item, answer = ledger.claim(rules, item, i, execution.name, execution.body)
+        then = _AFTER_CLAIM.get(answer)
+    elif point in _ADVANCES:
+        targets, then = _ADVANCES[point]
+        item, answer = ledger.advance(rules, item, i, targets)
+        # Where the failure cannot be recorded the execution fails all the same.
+        if answer not in ledger.HOLDS and point != RECORD_FAILURE:
+            then = None
+    if not live:
+        changed = execution._replace(stalled=with_stalled(_less(execution.stalled, point), then))
+    elif then:
+        changed = execution._replace(live=then)
+    else:
+        changed = _checkpointed(execution._replace(live=None), point, answer)
+    return World(item, _put(world.executions, i, changed), *world[2:]), answer
+
+
+def with_stalled(stalled: tuple[str, ...], point: str | None) -> tuple[str, ...]:
+    """The stalled processes with one more, unless there is none or all that is left to it is its checkpoint."""
+    return stalled if point is None or point in CHECKPOINTS else tuple(sorted((*stalled, point)))
+
+
+def _checkpointed(execution: Execution, point: str, answer: str) -> Execution:
+    """The execution after the checkpoint that ends a step."""
+    if point == CHECKPOINT_ENRICH:
+        return execution
+    if point == CHECKPOINT_FINALIZE or answer == ledger.RECORDED_RESULT:
+        return execution.ended(SUCCEEDED)
+    if point == CHECKPOINT_FAILURE or answer in ledger.REFUSALS:
+        return execution.ended(FAILED)
+    return execution._replace(live=RECORD_FAILURE)
+
+
+# ── what the reconciler does ─────────────────────────────────────────────────────────────────────────
+
+
+def settle(rules: Rules, world: World, i: int) -> tuple[World, str]:
+    """What the reconciler does next for an execution that has ended without success: the same world if nothing.
+
+    It learns of the end by an event or by a sweep, once or often, soon or late.
+    """
+    item, execution = world.item, world.executions[i]
+    end = FAILED if execution.status == DELETED else execution.status
+    if item is None:
+        return _settled(world, ledger.make(None, i, execution.name, execution.body, State(end))), "makes the item"
+    if item.owner == i:
+        return _settled(world, ledger.end(item, State(end))), f"writes {end}"
+    if i in item.owners or execution.status == DELETED:
+        return world, "nothing"
+    if ledger.is_next_attempt(item, execution.name):
+        return _settled(world, ledger.make(item, i, execution.name, execution.body, State(end))), "makes the attempt"
+    if item.body != execution.body and i not in item.conflicts | world.noting and rules.late_reject:
+        return world._replace(
+            rejected=world.rejected | {execution.body}, noting=world.noting | {i}
+        ), "rejects its order"
+    return world, "nothing"
+
+
+def note_conflict(world: World, i: int) -> World:
+    """What the reconciler does after a reject, whatever has become of the order meanwhile."""
+    item = world.item._replace(conflicts=world.item.conflicts | {i}) if world.item else None
+    return world._replace(item=item, noting=world.noting - {i})
+
+
+def _settled(world: World, item: Item) -> World:
+    return world if item is world.item else world._replace(item=item)
+
+
+# ── faults and people ────────────────────────────────────────────────────────────────────────────────
+
+
+def _process_faults(world: World, i: int, execution: Execution) -> Moves:
+    live = execution.live
+    if live is None:
+        return
+    first = FIRST_OF_STEP[live]
+    for hit in _spend(world, Fault.CRASH) if live != first else ():
+        yield Move("crashes", i), change(hit, i, execution._replace(live=first))
+    for hit in _spend(world, Fault.STALL):
+        stalled = with_stalled(execution.stalled, live)
+        yield Move("stalls", i), change(hit, i, execution._replace(live=first, stalled=stalled))
+    for hit in _spend(world, Fault.ENRICHER) if live == RECORD_ENRICHMENT else ():
+        yield Move("the enricher fails", i), change(hit, i, execution._replace(live=RECORD_FAILURE))
+
+
+def _execution_faults(world: World, i: int, execution: Execution) -> Moves:
+    if execution.status == RUNNING:
+        for hit in _spend(world, Fault.STOP):
+            yield Move(STOPPED, i), change(hit, i, execution.ended(STOPPED))
+        for hit in _spend(world, Fault.TIMEOUT):
+            yield Move(TIMED_OUT, i), change(hit, i, execution.ended(TIMED_OUT))
+        for hit in _spend(world, Fault.DELETE) if world.item and world.item.owner == i else ():
+            yield Move(DELETED, i), change(hit, i, execution.ended(DELETED)._replace(forgotten=True))
+    elif execution.name is not None and not execution.forgotten:
+        for hit in _spend(world, Fault.FORGET):
+            yield Move("its name is forgotten", i), change(hit, i, execution._replace(forgotten=True))
+
+
+def _people(rules: Rules, world: World) -> Moves:
+    item = world.item
+    if item and item.state in RETRYABLE:
+        for after in _spend(world, Fault.RETRY):
+            for body in dict.fromkeys((item.body, "C")):
+                starting = tuple(sorted((*world.starting, (item.attempt + 1, body))))
+                yield Move(f"operator retries with {body}"), after._replace(starting=starting)
+    if item and (item.state, State.CANCELLED) in EDGES:
+        for after in _spend(world, Fault.CANCEL):
+            cancelled = after._replace(item=ledger.cancel(item))
+            yield Move("operator cancels and dies"), cancelled
+            yield Move("operator cancels"), cancelled._replace(stopping=world.stopping | {item.owner})
+    for after in _spend(world, Fault.DIRECT):
+        yield Move("someone invokes without a name"), start(rules, after, None, "A")[0]
+    for after in _spend(world, Fault.STRAY):
+        for name in (2, 3):
+            yield Move(f"someone starts attempt {name}"), start(rules, after, name, "C")[0]
+
+
+# ── parts ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _spend(world: World, fault: Fault) -> tuple[World, ...]:
+    """The world with one such fault less to come, if any was left."""
+    left = world.budget[fault]
+    return (world._replace(budget=_put(world.budget, fault, left - 1)),) if left else ()
+
+
+def change(world: World, i: int, execution: Execution) -> World:
+    """The world with an execution changed."""
+    return world._replace(executions=_put(world.executions, i, execution))
+
+
+def _put(values: tuple, i: int, value: object) -> tuple:
+    return (*values[:i], value, *values[i + 1 :])
+
+
+def _less(values: tuple, value: object) -> tuple:
+    """Without the first such value."""
+    i = values.index(value)
+    return values[:i] + values[i + 1 :]

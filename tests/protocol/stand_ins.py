@@ -1,0 +1,93 @@
+"""Lambda, the enricher and the rejected-orders queue, as the model says they are.
+
+What Lambda knows of executions is the model's own table of them: a start or a stop that the pipeline's code asks for is
+a move of the model.
+"""
+
+import io
+
+from botocore.exceptions import ClientError
+
+from shared.enrichment import Enrichment
+from shared.errors import EnrichmentRejected
+from shared.execution_names import ExecutionName
+from shared.order import parse_order
+from tests.protocol.paused import before_request
+from tests.protocol.pipeline_model import DELETED, RUNNING, STOPPED
+
+STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/orders/0a1b2c3d"
+ORCHESTRATOR = "arn:aws:lambda:us-east-1:123456789012:function:orders-DurableOrderProcessor"
+
+
+class LambdaStandIn:
+    """boto3's Lambda client, on the model's executions of one order."""
+
+    def __init__(self, followed):
+        self._followed = followed
+
+    def invoke(self, *, FunctionName, InvocationType, DurableExecutionName, Payload):  # noqa: N803, ARG002 (boto3's names)
+        before_request("Invoke")
+        attempt = ExecutionName.parse(DurableExecutionName).attempt
+        body = self._followed.letter(parse_order(Payload.decode()))
+        if self._followed.take(f"retry: attempt {attempt} of {body}") == "refused":
+            raise _error("DurableExecutionAlreadyStartedException", 409)
+        executions = self._followed.world.executions
+        i = max(i for i, execution in enumerate(executions) if execution.name == attempt and not execution.forgotten)
+        return {"Payload": io.BytesIO(), "DurableExecutionArn": self._followed.arn(i)}
+
+    def stop_durable_execution(self, *, DurableExecutionArn, Error):  # noqa: N803, ARG002 (boto3's names)
+        before_request("StopDurableExecution")
+        i = self._followed.number(DurableExecutionArn)
+        if i in self._followed.world.stopping:
+            self._followed.take("operator stops", i)
+        elif self._found(i).status == RUNNING:  # a cancel that was repeated
+            self._followed.take(STOPPED, i)
+        self._found(i)
+
+    def get_durable_execution(self, *, DurableExecutionArn):  # noqa: N803 (boto3's names)
+        before_request("GetDurableExecution")
+        execution = self._found(self._followed.number(DurableExecutionArn))
+        payload = self._followed.orders[execution.body].canonical_bytes().decode()
+        return {"DurableExecutionArn": DurableExecutionArn, "Status": execution.status, "InputPayload": payload}
+
+    def _found(self, i):
+        execution = self._followed.world.executions[i]
+        if execution.status == DELETED:
+            raise _error("ResourceNotFoundException", 404)
+        return execution
+
+
+class QueueStandIn:
+    """boto3's SQS client for the rejected-orders queue: what was sent, as (body, reason, the execution's ARN)."""
+
+    def __init__(self):
+        self.sent = []
+
+    def send_message(self, *, QueueUrl, MessageBody, MessageAttributes):  # noqa: N803, ARG002 (boto3's names)
+        before_request("SendMessage")
+        reason, source = (MessageAttributes[name]["StringValue"] for name in ("reasonCode", "sourceMessageId"))
+        self.sent.append((MessageBody, reason, source))
+
+
+class EnricherStandIn:
+    """The enricher, which answers each process otherwise, or `fails`."""
+
+    def __init__(self, process):
+        self._process = process
+        self.fails = False
+
+    def enrich(self, order, calls):
+        before_request("enricher")
+        if self.fails:
+            raise EnrichmentRejected("no such customer")
+        data = {
+            "customerId": f"CUST-{self._process}",
+            "timestamp": "2026-01-01T00:00:00.000Z",
+            "profile": {"kind": "GUEST"},
+            "totals": {"lines": 0, "units": calls, "amount": "0"},
+        }
+        return Enrichment.model_validate({"statusCode": 200, "orderId": order.order_id, "enrichedData": data})
+
+
+def _error(code, status):
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "Lambda")
