@@ -28,7 +28,7 @@ def aws_lambda(stack: LocalStack) -> Any:
 def eventually() -> Callable[[Callable[[], T]], T]:
     """Asks again until the answer is true, and returns it."""
 
-    def wait(ask: Callable[[], T], seconds: float = 20) -> T:
+    def wait(ask: Callable[[], T], seconds: float = 60) -> T:
         deadline = time.monotonic() + seconds
         while not (answer := ask()):
             assert time.monotonic() < deadline, "it never came true"
