@@ -159,6 +159,8 @@ class _Run:
         if not self._sweeps_from_the_start:
             self._check_events()
         self._say("sweeping")
+        # Once at least, after the last fault: an order that never reached the ledger is nothing that moves until then.
+        self._world.sweep()
         with every(SWEEP_EVERY_SECONDS, self._world.sweep):
             self._until_quiet(set())
         return self._problems
