@@ -17,7 +17,7 @@ from shared.ledger_table import LedgerTable
 from shared.order import Order, parse_order
 from shared.rejects import RejectedOrders
 from shared.settlement import End, Settlement, end_attempt, note_conflict, note_status, settle
-from shared.states import RETRYABLE, TERMINAL, State
+from shared.states import TERMINAL, State
 
 EXECUTION_LOST = "ExecutionLost"
 """The error of an order whose execution Lambda no longer has: deleted, or older than its retention."""
@@ -97,7 +97,7 @@ class Reconciler:
             return True
         # Whoever has the next attempt's name stands in the way of a retry until that attempt is on record.
         name = ExecutionName.in_arn(execution_arn)
-        is_next = name is not None and name.attempt == entry.attempt + 1 and entry.state in RETRYABLE
+        is_next = name is not None and entry.is_followed_by(name.attempt)
         return execution_arn in entry.owners or (entry.has_conflict(execution_arn) and not is_next)
 
     def _read(self, execution_arn: str) -> ExecutionRecord | None:

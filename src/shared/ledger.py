@@ -72,7 +72,7 @@ class Ledger(LedgerTable):
                     raise TooManyStarts(f"enrich began {found.starts} times in attempt {found.attempt}")
                 starts = found.starts + 1
                 found = self._count_start(found)
-            elif found.state in RETRYABLE and me.named and me.attempt == found.attempt + 1:
+            elif me.named and found.is_followed_by(me.attempt):
                 found = self._begin_enriching(order, me, after=found)
             elif found.order_digest != order.digest():
                 raise OrderConflict(

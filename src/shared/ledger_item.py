@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from shared.states import State
+from shared.states import RETRYABLE, State
 
 STATE_INDEX: Final = "StateIndex"
 SHARDS: Final = 4
@@ -66,6 +66,10 @@ class LedgerEntry:
     def owners(self) -> frozenset[str]:
         """The ARNs of the executions that own, or owned, an attempt."""
         return frozenset(step.execution_arn for step in self.history if step.execution_arn is not None)
+
+    def is_followed_by(self, attempt: int) -> bool:
+        """Whether that attempt may begin now: the next, after one that may be retried."""
+        return self.state in RETRYABLE and attempt == self.attempt + 1
 
     def has_conflict(self, execution_arn: str) -> bool:
         """Whether an execution's conflict is noted."""

@@ -17,7 +17,7 @@ from shared.execution_names import Execution
 from shared.ledger_item import MAX_MESSAGE_LENGTH, LedgerEntry
 from shared.ledger_table import Condition, LedgerTable, unmoved
 from shared.order import Order
-from shared.states import RETRYABLE, TERMINAL, State
+from shared.states import TERMINAL, State
 
 MAX_CONFLICTS = 100
 """Conflicts noted in one item: each takes some 200 bytes of DynamoDB's 400 KB."""
@@ -78,7 +78,7 @@ def settle(ledger: LedgerTable, order: Order, execution: Execution, end: End) ->
             found = end_attempt(ledger, found, end)
         elif execution.arn in found.owners:
             return Settlement.AGREED
-        elif found.state in RETRYABLE and execution.named and execution.attempt == found.attempt + 1:
+        elif execution.named and found.is_followed_by(execution.attempt):
             found = _ended_unseen(ledger, order, execution, end, after=found)
         elif found.order_digest != order.digest() and not found.has_conflict(execution.arn):
             return Settlement.CONFLICT if len(found.conflicts) < MAX_CONFLICTS else Settlement.CROWDED
