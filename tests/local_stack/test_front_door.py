@@ -64,8 +64,8 @@ def test_whatever_region_a_client_signs_for_it_reaches_the_same_stack(stack):
         "sqs",
         endpoint_url=stack.endpoint,
         region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
+        aws_access_key_id=stack.environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=stack.environment["AWS_SECRET_ACCESS_KEY"],
     )
     here = stack.client("sqs")
     url = here.create_queue(QueueName="seen-from-everywhere")["QueueUrl"]

@@ -10,14 +10,16 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tools.local_stack import keys
 from tools.local_stack.errors import LocalStackError
 from tools.local_stack.packaging import BUCKET
-from tools.local_stack.settings import CREDENTIALS, REGION, Settings
+from tools.local_stack.settings import REGION, Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
+    from tools.local_stack.keys import Credentials
     from tools.local_stack.packaging import Package
 
 CAPABILITIES = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
@@ -27,17 +29,21 @@ DEPLOY_TIMEOUT_SECONDS = 300
 POLL_SECONDS = 0.1
 
 
-def client(endpoint: str, service: str, config: Config | None = None) -> Any:
+def client(endpoint: str, credentials: Credentials, service: str, config: Config | None = None) -> Any:
     """A boto3 client of the stack, whatever profile, proxy or region the shell has."""
     base = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 2}, proxies={})
     return boto3.session.Session().client(
         service,  # type: ignore[call-overload]
         endpoint_url=endpoint,
         region_name=REGION,
-        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        aws_access_key_id=credentials.access_key_id,
+        aws_secret_access_key=credentials.secret_access_key,
         config=base.merge(config) if config else base,
     )
+
+
+def _client(settings: Settings, service: str) -> Any:
+    return client(settings.endpoint, keys.of(settings).credentials, service)
 
 
 def deploy(settings: Settings, package: Package) -> dict[str, str]:
@@ -54,8 +60,8 @@ def deploy(settings: Settings, package: Package) -> dict[str, str]:
 
 
 def _deploy(settings: Settings, package: Package) -> dict[str, str]:
-    cloudformation: CloudFormationClient = client(settings.endpoint, "cloudformation")
-    s3 = client(settings.endpoint, "s3")
+    cloudformation: CloudFormationClient = _client(settings, "cloudformation")
+    s3 = _client(settings, "s3")
     with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     # The template too: in the request itself it may have 51,200 bytes at most.
@@ -131,7 +137,7 @@ def _failure(cloudformation: CloudFormationClient, settings: Settings, status: s
 
 def physical_names(settings: Settings, resource_type: str) -> dict[str, str]:
     """The names of the stack's resources of one type, by their logical ids."""
-    cloudformation: CloudFormationClient = client(settings.endpoint, "cloudformation")
+    cloudformation: CloudFormationClient = _client(settings, "cloudformation")
     pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=settings.stack_name)
     return {
         resource["LogicalResourceId"]: resource["PhysicalResourceId"]
@@ -144,7 +150,7 @@ def physical_names(settings: Settings, resource_type: str) -> dict[str, str]:
 def notices(settings: Settings) -> list[str]:
     """What MiniStack passed over in the template, as the events of the stack's resources tell: see
     ministack_process/dropped_properties.py."""
-    cloudformation: CloudFormationClient = client(settings.endpoint, "cloudformation")
+    cloudformation: CloudFormationClient = _client(settings, "cloudformation")
     pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=settings.stack_name)
     latest: dict[str, str] = {}
     for event in (event for page in pages for event in page["StackEvents"]):

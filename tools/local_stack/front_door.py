@@ -10,7 +10,7 @@ import logging
 import re
 import uuid
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Never
 from urllib.parse import parse_qs, unquote
 
 import aiohttp
@@ -20,18 +20,19 @@ from yarl import URL
 
 from tools.local_stack.errors import ApiError
 from tools.local_stack.functions import FunctionReference, Functions
-from tools.local_stack.settings import HOST, REGION
+from tools.local_stack.paths import HEALTH_PATH
+from tools.local_stack.settings import REGION
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from concurrent.futures import Executor
 
     from tools.local_stack.durable.api import DurableApi
     from tools.local_stack.durable.invoke import DurableInvoke
+    from tools.local_stack.ministack import MiniStackAddress
 
 logger = logging.getLogger(__name__)
 
-HEALTH_PATH = "/_local_stack/health"
 INVOKE_PATH = re.compile(r"/2015-03-31/functions/([^/]+)/(?:response-streaming-)?invocations")
 DURABLE_API_PREFIX = "/2025-12-01/"
 FUNCTION_WRITE_PATH = re.compile(r"/\d{4}-\d{2}-\d{2}/functions")
@@ -39,6 +40,7 @@ FUNCTION_WRITE_PATH = re.compile(r"/\d{4}-\d{2}-\d{2}/functions")
 SIGNED_REGION = re.compile(r"(Credential=[^/,]+/\d{8}/)[a-z0-9-]+/")
 
 # They belong to one connection, and there are two; `Expect` was answered when the body was read.
+CORS_PREFIX = "access-control-"
 HOP_BY_HOP = frozenset(
     {
         "connection",
@@ -53,7 +55,12 @@ HOP_BY_HOP = frozenset(
         "expect",
     }
 )
-WHOLE_ANSWER_BYTES = 1024 * 1024
+# Up to this size, bodies and answers are passed on in one piece; larger ones as they come.
+WHOLE_BYTES = 1024 * 1024
+LARGEST_BODY_BYTES = 256 * 1024 * 1024
+# See ministack_process/front_door_only.py.
+KEY_PATH = "/_local_stack/key"
+KEY_HEADER = "X-Local-Stack-Key"
 
 
 class FrontDoor:
@@ -62,7 +69,7 @@ class FrontDoor:
     def __init__(  # noqa: PLR0917 - the rooms it stands in front of
         self,
         session: aiohttp.ClientSession,
-        ministack_port: int,
+        ministack: MiniStackAddress,
         functions: Functions,
         durable_invoke: DurableInvoke,
         durable_api: DurableApi,
@@ -70,7 +77,7 @@ class FrontDoor:
         identity: dict[str, str],
     ) -> None:
         self._session = session
-        self._ministack = f"http://{HOST}:{ministack_port}"
+        self._ministack = ministack
         self._functions = functions
         self._durable_invoke = durable_invoke
         self._durable_api = durable_api
@@ -79,23 +86,24 @@ class FrontDoor:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers one request, also when this program fails."""
-        return await self.answer(request, await self.body_of(request))
+        return await self.answer(request)
 
     async def body_of(self, request: web.BaseRequest) -> bytes:
-        """The whole body, as it came."""
-        if request.headers.get("Expect", "").lower() == "100-continue":
-            # S3 clients hold an object back until they hear this, for a second.
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0
-        return await request.content.read()
+        """The whole body, as it came. Raises ApiError (413) for one that is too large."""
+        return b"".join([part async for part in Body(request)])
 
-    async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        """What the request asks for, done, and its answer."""
+    async def is_issued(self, access_key_id: str) -> bool:
+        """Whether MiniStack's STS or IAM gave out the key, and it is valid now."""
+        headers = {**self._ministack.keys.headers, KEY_HEADER: access_key_id}
+        async with self._session.get(self._ministack.url + KEY_PATH, headers=headers) as answer:
+            return answer.status == HTTPStatus.NO_CONTENT
+
+    async def answer(self, request: web.BaseRequest, body: bytes | None = None) -> web.StreamResponse:
+        """What the request asks for, done, and its answer. `body`: what was read of the request before."""
         try:
             return await self._route(request, body)
         except ApiError as error:
-            headers = error.headers | {"x-amzn-RequestId": str(uuid.uuid4())}
-            return web.Response(status=error.status, headers=headers, body=error.body)
+            return refusal(error)
         except (ConnectionResetError, asyncio.CancelledError):
             raise
         except Exception:
@@ -103,7 +111,7 @@ class FrontDoor:
             failure = ApiError("ServiceException", "the local stack failed; see its log", 500)
             return web.Response(status=failure.status, headers=failure.headers, body=failure.body)
 
-    async def _route(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+    async def _route(self, request: web.BaseRequest, body: bytes | None) -> web.StreamResponse:
         path, _, query = request.raw_path.partition("?")
         if request.method == "POST" and (invoke := INVOKE_PATH.fullmatch(path)):
             answer = await self._invoke_if_durable(unquote(invoke[1]), query, request, body)
@@ -111,7 +119,10 @@ class FrontDoor:
                 return answer
         elif path.startswith(DURABLE_API_PREFIX):
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._durable_api, request.method, request.raw_path, body)
+            content = await self.body_of(request) if body is None else body
+            return await loop.run_in_executor(
+                self._threads, self._durable_api, request.method, request.raw_path, content
+            )
         elif path == HEALTH_PATH:
             return web.json_response(self._identity)
         elif _may_change_a_function(request, path):
@@ -119,7 +130,7 @@ class FrontDoor:
         return await self._forward(request, body)
 
     async def _invoke_if_durable(
-        self, name: str, query: str, request: web.BaseRequest, body: bytes
+        self, name: str, query: str, request: web.BaseRequest, body: bytes | None
     ) -> web.Response | None:
         """None for a plain function, and for one that does not exist: MiniStack says that itself."""
         try:
@@ -134,26 +145,80 @@ class FrontDoor:
             raise
         if function.durable is None:
             return None
-        return await self._durable_invoke(reference, function, function.durable, request.headers, body)
+        content = await self.body_of(request) if body is None else body
+        return await self._durable_invoke(reference, function, function.durable, request.headers, content)
 
-    async def _forward(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+    def _for_ministack(self, headers: aiohttp.typedefs.LooseHeaders) -> CIMultiDict[str]:
+        passed_on = _in_this_region(_end_to_end(headers))
+        passed_on.update(self._ministack.keys.headers)
+        return passed_on
+
+    async def _forward(self, request: web.BaseRequest, body: bytes | None) -> web.StreamResponse:
+        data: Body | bytes | None = Body(request) if body is None and _is_large(request) else body
+        if data is None:
+            data = await self.body_of(request)
         try:
             async with self._session.request(
                 request.method,
-                URL(self._ministack + request.raw_path, encoded=True),
-                headers=_in_this_region(_end_to_end(request.headers)),
-                data=body or None,
+                URL(self._ministack.url + request.raw_path, encoded=True),
+                headers=self._for_ministack(request.headers),
+                data=data or None,
                 allow_redirects=False,
             ) as answer:
-                headers = _end_to_end(answer.headers)
+                headers = _without_cors(_end_to_end(answer.headers))
                 length = answer.content_length
-                if request.method == "HEAD" or (length is not None and length <= WHOLE_ANSWER_BYTES):
+                if request.method == "HEAD" or (length is not None and length <= WHOLE_BYTES):
                     content = await answer.read()
                     return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=content)
                 return await _stream(request, answer, headers)
         except aiohttp.ClientError as error:
+            if isinstance(data, Body) and data.error is not None:
+                raise data.error from None
             message = f"MiniStack did not answer: {error}"
             raise ApiError("ServiceException", message, HTTPStatus.BAD_GATEWAY) from error
+
+
+def refusal(error: ApiError) -> web.Response:
+    """The error as AWS Lambda answers it."""
+    headers = error.headers | {"x-amzn-RequestId": str(uuid.uuid4())}
+    return web.Response(status=error.status, headers=headers, body=error.body)
+
+
+class Body:
+    """A request's body, part by part: read once, and of `LARGEST_BODY_BYTES` at most."""
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        self._request = request
+        self._is_read = False
+        self.error: ApiError | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Raises ApiError (413), and keeps it as `error`: aiohttp's client replaces it with one of its own."""
+        if self._is_read:
+            raise RuntimeError("the body of a request can be read once")
+        self._is_read = True
+        request = self._request
+        if (request.content_length or 0) > LARGEST_BODY_BYTES:
+            self._refuse()
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            # S3 clients hold an object back until they hear this, for a second.
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
+        size = 0
+        async for part in request.content.iter_any():
+            size += len(part)
+            if size > LARGEST_BODY_BYTES:
+                self._refuse()
+            yield part
+
+    def _refuse(self) -> Never:
+        message = f"The local stack takes a request body of at most {LARGEST_BODY_BYTES} bytes."
+        self.error = ApiError("RequestTooLargeException", message, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        raise self.error
+
+
+def _is_large(request: web.BaseRequest) -> bool:
+    return request.body_exists and (request.content_length is None or request.content_length > WHOLE_BYTES)
 
 
 def client_session() -> aiohttp.ClientSession:
@@ -185,6 +250,11 @@ async def _stream(
 
 def _end_to_end(headers: aiohttp.typedefs.LooseHeaders) -> CIMultiDict[str]:
     return CIMultiDict((name, value) for name, value in CIMultiDict(headers).items() if name.lower() not in HOP_BY_HOP)
+
+
+def _without_cors(headers: CIMultiDict[str]) -> CIMultiDict[str]:
+    """MiniStack allows every page to read its answers."""
+    return CIMultiDict((name, value) for name, value in headers.items() if not name.lower().startswith(CORS_PREFIX))
 
 
 def _in_this_region(headers: CIMultiDict[str]) -> CIMultiDict[str]:

@@ -11,13 +11,14 @@ from urllib.parse import quote
 
 from aws_durable_execution_sdk_python_testing.child_dispatcher import parse_function_target
 
-from tools.local_stack import ministack
 from tools.local_stack.errors import invalid_parameter, not_found
 from tools.local_stack.ministack_process.aliases import drawn
-from tools.local_stack.settings import ACCOUNT, HOST, REGION
+from tools.local_stack.settings import ACCOUNT, REGION
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from tools.local_stack.ministack import MiniStackAddress
 
 # A deployment changes functions inside MiniStack, after its CloudFormation call has been answered. So what is
 # remembered of a function is forgotten by time as well as by the calls that pass through the front door.
@@ -77,10 +78,10 @@ class FunctionVersion:
 class Functions:
     """Asks MiniStack, and remembers for a moment which functions are plain: those calls must cost nothing."""
 
-    def __init__(self, session: aiohttp.ClientSession, ministack_port: int) -> None:
+    def __init__(self, session: aiohttp.ClientSession, address: MiniStackAddress) -> None:
         self._session = session
-        self._base = f"http://{HOST}:{ministack_port}/2015-03-31/functions"
-        self._headers = {"Authorization": ministack.authorization("lambda")}
+        self._base = f"{address.url}/2015-03-31/functions"
+        self._headers = address.headers("lambda")
         self._plain_until: dict[FunctionReference, float] = {}
 
     def forget(self) -> None:

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from tools.local_stack import deployment, packaging, processes
+from tools.local_stack import deployment, keys, packaging, processes
 from tools.local_stack.errors import LocalStackError
 from tools.local_stack.faults import Faults
-from tools.local_stack.front_door import HEALTH_PATH
-from tools.local_stack.settings import CREDENTIALS, HOST, PORT_VARIABLE, REGION, REPOSITORY, Settings
+from tools.local_stack.paths import HEALTH_PATH
+from tools.local_stack.settings import HOST, PORT_VARIABLE, REGION, REPOSITORY, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,7 +46,7 @@ class LocalStack:
 
     def client(self, service: str, config: Config | None = None) -> Any:
         """A boto3 client of this stack."""
-        return deployment.client(self.endpoint, service, config)
+        return deployment.client(self.endpoint, self._keys.credentials, service, config)
 
     def workers(self, function: str) -> list[int]:
         """The process ids of a function's workers right now, idle or busy; by its logical id or its name."""
@@ -58,13 +58,17 @@ class LocalStack:
         return self._physical_names.get(function, function)
 
     @cached_property
+    def _keys(self) -> keys.Keys:
+        return keys.of(self.settings)
+
+    @cached_property
     def _physical_names(self) -> dict[str, str]:
         return deployment.physical_names(self.settings, "AWS::Lambda::Function")
 
     @cached_property
     def faults(self) -> Faults:
         """Makes requests fail, in a stack started with `faults`."""
-        return Faults(self.endpoint, self.physical_name)
+        return Faults(self.endpoint, self._keys, self.physical_name)
 
     @property
     def notices(self) -> list[str]:
@@ -83,7 +87,7 @@ class LocalStack:
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
-            **CREDENTIALS,
+            **self._keys.credentials.environment,
             "AWS_PAGER": "",
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": HOST,
@@ -216,6 +220,7 @@ def _start(settings: Settings, listener: socket.socket, *, owned: bool) -> subpr
             raise LocalStackError(message)
     shutil.rmtree(settings.temporary, ignore_errors=True)
     settings.temporary.mkdir(parents=True)
+    keys.create(settings)
     reading, writing = os.pipe()
     with settings.log.open("wb") as log, os.fdopen(reading, "rb") as ready:
         process = subprocess.Popen(

@@ -8,11 +8,16 @@ import http.client
 import os
 import signal
 import socket
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tools.local_stack.durable.slots import HANDLER
 from tools.local_stack.errors import LocalStackError
-from tools.local_stack.settings import ACCOUNT, CREDENTIALS, HOST, REGION, Settings
+from tools.local_stack.settings import ACCOUNT, HOST, REGION, Settings
+
+if TYPE_CHECKING:
+    from tools.local_stack.keys import Credentials, Keys
 
 PROGRAM = Path(__file__).with_name("ministack_process")
 START_TIMEOUT_SECONDS = 60
@@ -22,18 +27,31 @@ STOP_TIMEOUT_SECONDS = 20
 # Plain functions beside the durable ones: enough for several event source mappings at their default width.
 PLAIN_FUNCTION_CONCURRENCY = 64
 
-# MiniStack only routes by region and account, taken from here; it verifies no signature.
+# MiniStack only routes by service and region, taken from here; it verifies no signature.
 AUTHORIZATION = (
     "AWS4-HMAC-SHA256 Credential={key}/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=local"
 )
 
 
-def authorization(service: str) -> str:
-    """The header that tells MiniStack which service, account and region an internal request is for."""
-    return AUTHORIZATION.format(key=CREDENTIALS["AWS_ACCESS_KEY_ID"], region=REGION, service=service)
+@dataclass(frozen=True)
+class MiniStackAddress:
+    """Where MiniStack listens, and what the front door must say to be let in."""
+
+    port: int
+    keys: Keys
+
+    @property
+    def url(self) -> str:
+        """Without a path."""
+        return f"http://{HOST}:{self.port}"
+
+    def headers(self, service: str) -> dict[str, str]:
+        """Of a request of the stack's own to a service."""
+        key = self.keys.credentials.access_key_id
+        return {"Authorization": AUTHORIZATION.format(key=key, region=REGION, service=service), **self.keys.headers}
 
 
-def worker_environment(settings: Settings) -> dict[str, str]:
+def worker_environment(settings: Settings, credentials: Credentials) -> dict[str, str]:
     """The whole environment of MiniStack, which every Lambda worker inherits.
 
     Written out instead of inherited: a proxy, a profile or a PYTHONPATH of the developer's shell must not
@@ -52,7 +70,7 @@ def worker_environment(settings: Settings) -> dict[str, str]:
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_SDK_UA_APP_ID": HANDLER,
-        **CREDENTIALS,
+        **credentials.environment,
         # What MiniStack writes into queue URLs and hands to workers: the front door, not itself.
         "MINISTACK_HOST": HOST,
         "GATEWAY_PORT": str(settings.port),
@@ -79,12 +97,12 @@ def _persistence(settings: Settings) -> dict[str, str]:
 class MiniStack:
     """The running child, in a process group of its own so that its workers end with it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, address: MiniStackAddress) -> None:
         self._process = process
-        self.port = port
+        self.address = address
 
     @classmethod
-    async def start(cls, settings: Settings) -> MiniStack:
+    async def start(cls, settings: Settings, keys: Keys) -> MiniStack:
         """Starts MiniStack and waits until it answers; raises LocalStackError if it does not."""
         port = _free_port()
         with (settings.directory / "ministack.log").open("wb") as log:
@@ -95,14 +113,15 @@ class MiniStack:
                 str(settings.functions_python),
                 str(settings.directory),
                 *(["--faults"] if settings.faults else []),
-                env=worker_environment(settings),
+                env=worker_environment(settings, keys.credentials),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 process_group=0,
             )
-        ministack = cls(process, port)
+        ministack = cls(process, MiniStackAddress(port, keys))
         try:
+            await _tell_secret(process, keys)
             await ministack._until_healthy(settings)
         except BaseException:
             await ministack.stop()
@@ -112,7 +131,7 @@ class MiniStack:
     async def _until_healthy(self, settings: Settings) -> None:
         log = settings.directory / "ministack.log"
         deadline = asyncio.get_running_loop().time() + START_TIMEOUT_SECONDS
-        while not await asyncio.to_thread(_answers, self.port):
+        while not await asyncio.to_thread(_answers, self.address):
             if self._process.returncode is not None:
                 message = f"MiniStack ended while starting (exit {self._process.returncode}); see {log}"
                 raise LocalStackError(message)
@@ -144,10 +163,20 @@ def _free_port() -> int:
         return port
 
 
-def _answers(port: int) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+async def _tell_secret(process: asyncio.subprocess.Process, keys: Keys) -> None:
+    """Through standard input: arguments and environment can be read by others, and workers inherit the environment."""
+    assert process.stdin is not None
+    for name, value in keys.headers.items():
+        process.stdin.write(f"{name}: {value}\n".encode())
+    # A process that has ended already is found by whoever waits until it answers.
+    with contextlib.suppress(ConnectionError):
+        await process.stdin.drain()
+
+
+def _answers(address: MiniStackAddress) -> bool:
+    connection = http.client.HTTPConnection(HOST, address.port, timeout=2)
     try:
-        connection.request("GET", "/_ministack/health")
+        connection.request("GET", "/_ministack/health", headers=address.keys.headers)
         return connection.getresponse().status == http.HTTPStatus.OK
     except (OSError, http.client.HTTPException):
         return False

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from aws_durable_execution_sdk_python_testing.threads import DaemonThreadPool
 
-from tools.local_stack import front_door
+from tools.local_stack import front_door, keys
+from tools.local_stack.admission import Admission
 from tools.local_stack.durable.api import DurableApi
 from tools.local_stack.durable.chained import DeployedFunctions
 from tools.local_stack.durable.executions import Executions
@@ -66,11 +67,11 @@ async def _serve(settings: Settings, listener: socket.socket, ready: int, *, own
     if owned:
         await _stop_when_standard_input_closes(told_to_stop)
 
-    ministack = await MiniStack.start(settings)
+    ministack = await MiniStack.start(settings, keys.of(settings))
     try:
         async with _listening(settings, ministack, listener):
             _tell(ready, "ready")
-            logger.info("ready at %s, MiniStack on port %d", settings.endpoint, ministack.port)
+            logger.info("ready at %s, MiniStack on port %d", settings.endpoint, ministack.address.port)
             ended = asyncio.create_task(ministack.ended())
             stopped = asyncio.create_task(told_to_stop.wait())
             await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -91,10 +92,11 @@ async def _listening(settings: Settings, ministack: MiniStack, listener: socket.
     threads = DaemonThreadPool(API_THREADS, thread_name_prefix="durable-api")
     store = Store((settings.state if settings.keep else settings.temporary) / "executions.sqlite", keep=settings.keep)
     register = Register()
-    reports = Reports(ministack.port, FaultyStatusChanges(register)) if settings.faults else Reports(ministack.port)
-    invoker = MiniStackInvoker(ministack.port, settings.concurrency, store)
+    address = ministack.address
+    reports = Reports(address, FaultyStatusChanges(register)) if settings.faults else Reports(address)
+    invoker = MiniStackInvoker(address, settings.concurrency, store)
     async with front_door.client_session() as session:
-        functions = Functions(session, ministack.port)
+        functions = Functions(session, address)
 
         def describe(reference: FunctionReference) -> FunctionVersion:
             return asyncio.run_coroutine_threadsafe(functions.describe(reference), loop).result()
@@ -113,7 +115,7 @@ async def _listening(settings: Settings, ministack: MiniStack, listener: socket.
         durable.start()
         door = front_door.FrontDoor(
             session,
-            ministack.port,
+            address,
             functions,
             DurableInvoke(durable, Executions(durable, store, StartQuota(settings.starts_per_second)), threads),
             DurableApi(durable, store, versions),
@@ -121,7 +123,8 @@ async def _listening(settings: Settings, ministack: MiniStack, listener: socket.
             identity=_identity(settings),
         )
         outer_door = FaultyDoor(door, register, settings.directory) if settings.faults else door
-        runner = web.ServerRunner(front_door.server(outer_door), shutdown_timeout=0.5)
+        admission = Admission(outer_door, settings.port, address.keys, door.is_issued)
+        runner = web.ServerRunner(front_door.server(admission), shutdown_timeout=0.5)
         await runner.setup()
         await web.SockSite(runner, listener).start()
         if resumed := await loop.run_in_executor(threads, durable.resume):

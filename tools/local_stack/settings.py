@@ -18,7 +18,6 @@ HOST = "127.0.0.1"
 # carries (awscli/customizations/overridesslcommonname.py). This region is not on the list.
 REGION = "eu-central-2"
 ACCOUNT = "000000000000"
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 PORT_VARIABLE = "LOCAL_STACK_PORT"
 PARAMETERS_VARIABLE = "LOCAL_STACK_PARAMETERS"

@@ -12,12 +12,13 @@ import urllib3
 from aws_durable_execution_sdk_python_testing.exceptions import ResourceNotFoundException
 from aws_durable_execution_sdk_python_testing.invoker import InvokeResponse, LambdaInvoker
 
-from tools.local_stack import ministack
 from tools.local_stack.settings import HOST
 
 if TYPE_CHECKING:
     from aws_durable_execution_sdk_python.execution import DurableExecutionInvocationInput
     from aws_durable_execution_sdk_python_testing.stores.base import ExecutionStore
+
+    from tools.local_stack.ministack import MiniStackAddress
 
 # A function runs for at most 900 s, and MiniStack enforces its own Timeout; this only has to be longer.
 READ_TIMEOUT_SECONDS = 960
@@ -35,16 +36,16 @@ class MiniStackInvoker(LambdaInvoker):
     has, so an Invoke there is just one run of the handler.
     """
 
-    def __init__(self, port: int, concurrency: int, store: ExecutionStore) -> None:
+    def __init__(self, address: MiniStackAddress, concurrency: int, store: ExecutionStore) -> None:
         super().__init__(lambda_client=None)
         self._store = store
         self._connections = urllib3.HTTPConnectionPool(
             HOST,
-            port,
+            address.port,
             maxsize=concurrency,
             retries=False,
             timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=READ_TIMEOUT_SECONDS),
-            headers={"Authorization": ministack.authorization("lambda"), "Content-Type": "application/json"},
+            headers={**address.headers("lambda"), "Content-Type": "application/json"},
         )
 
     def inherit_endpoint(self, child_execution_arn: str, parent_execution_arn: str) -> None:

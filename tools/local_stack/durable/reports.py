@@ -19,15 +19,18 @@ import urllib3
 from aws_durable_execution_sdk_python_testing.execution import ExecutionStatus
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tools.local_stack import deployment, ministack
+from tools.local_stack import deployment
 from tools.local_stack.durable.runner import StatusChange, error_of
-from tools.local_stack.settings import ACCOUNT, HOST, REGION
+from tools.local_stack.settings import ACCOUNT, REGION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from botocore.awsrequest import AWSPreparedRequest
+
     from tools.local_stack.durable.record import ExecutionRecord
+    from tools.local_stack.ministack import MiniStackAddress
 
 logger = logging.getLogger(__name__)
 
@@ -56,12 +59,12 @@ class Reports:
 
     def __init__(
         self,
-        ministack_port: int,
+        ministack: MiniStackAddress,
         on_the_way: Callable[[Event, Callable[[Event], None]], None] = lambda event, send: send(event),
     ) -> None:
         """`on_the_way`: what an event passes before it is sent; may send it later, on any thread, or not at all."""
         self._on_the_way = on_the_way
-        self._endpoint = f"http://{HOST}:{ministack_port}"
+        self._ministack = ministack
         self._connections = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(REQUEST_TIMEOUT_SECONDS))
         self._waiting: queue.Queue[Event | Letter | None] = queue.Queue(MOST_WAITING)
         self._ending = threading.Event()
@@ -108,10 +111,10 @@ class Reports:
         # `FromService`: see `ministack_process`. From anyone else, EventBridge refuses a source of AWS's own.
         answer = self._connections.request(
             "POST",
-            self._endpoint,
+            self._ministack.url,
             body=json.dumps({"FromService": True, "Entries": [note]}).encode(),
             headers={
-                "Authorization": ministack.authorization("events"),
+                **self._ministack.headers("events"),
                 "Content-Type": "application/x-amz-json-1.1",
                 "X-Amz-Target": "AWSEvents.PutEvents",
             },
@@ -121,12 +124,17 @@ class Reports:
 
     def _post(self, letter: Letter) -> None:
         service, name = letter.queue_or_topic.split(":")[2], letter.queue_or_topic.rpartition(":")[2]
-        client = deployment.client(self._endpoint, service)
+        client = deployment.client(self._ministack.url, self._ministack.keys.credentials, service)
+        client.meta.events.register("before-send", self._say_who_sends)
         if service == "sqs":
-            url = f"{self._endpoint}/{ACCOUNT}/{name}"
+            url = f"{self._ministack.url}/{ACCOUNT}/{name}"
             client.send_message(QueueUrl=url, MessageBody=letter.event, MessageAttributes=letter.attributes)
         else:
             client.publish(TopicArn=letter.queue_or_topic, Message=letter.event, MessageAttributes=letter.attributes)
+
+    def _say_who_sends(self, request: AWSPreparedRequest, **_: Any) -> None:
+        for name, value in self._ministack.keys.headers.items():
+            request.headers[name] = value
 
 
 def _event(change: StatusChange) -> Event:

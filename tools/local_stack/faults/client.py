@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from tools.local_stack.errors import LocalStackError
-from tools.local_stack.faults.control import CONTROL_PREFIX, INJECTIONS, REQUESTS, RULES
+from tools.local_stack.faults.control import INJECTIONS, REQUESTS, RULES
+from tools.local_stack.paths import CONTROL_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tools.local_stack.faults.rules import Injection, Request, Rule
+    from tools.local_stack.keys import Keys
 
 TIMEOUT_SECONDS = 60
 POLL_SECONDS = 0.02
@@ -25,9 +27,10 @@ POLL_SECONDS = 0.02
 class Faults:
     """Safe on any thread. Raises LocalStackError where the stack was not started with faults."""
 
-    def __init__(self, endpoint: str, physical_name: Callable[[str], str]) -> None:
+    def __init__(self, endpoint: str, keys: Keys, physical_name: Callable[[str], str]) -> None:
         """`physical_name` is that of a function by its logical id, so that a rule may name either."""
         self._address = urlsplit(endpoint).netloc
+        self._keys = keys
         self._physical_name = physical_name
 
     def add(self, rule: Rule) -> int:
@@ -69,7 +72,7 @@ class Faults:
     def _ask(self, method: str, what: str, body: bytes | None = None) -> bytes:
         connection = http.client.HTTPConnection(self._address, timeout=TIMEOUT_SECONDS)
         try:
-            connection.request(method, CONTROL_PREFIX + what, body)
+            connection.request(method, CONTROL_PREFIX + what, body, self._keys.headers)
             response = connection.getresponse()
             content = response.read()
         finally:

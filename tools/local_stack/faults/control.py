@@ -12,13 +12,13 @@ from pydantic import TypeAdapter
 
 from tools.local_stack.faults.actions import Delay, Redeliver
 from tools.local_stack.faults.rules import EVENT_SOURCE, Injection, Request, Rule
+from tools.local_stack.paths import CONTROL_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tools.local_stack.faults.register import Register
 
-CONTROL_PREFIX = "/_local_stack/faults/"
 RULES = TypeAdapter(list[Rule])
 INJECTIONS = TypeAdapter(list[Injection])
 REQUESTS = TypeAdapter(list[Request])

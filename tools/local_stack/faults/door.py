@@ -27,9 +27,11 @@ from tools.local_stack.faults.actions import (
     Twice,
     point_of,
 )
-from tools.local_stack.faults.control import CONTROL_PREFIX, Control
+from tools.local_stack.faults.control import Control
 from tools.local_stack.faults.operations import operation_of
 from tools.local_stack.faults.rules import Request
+from tools.local_stack.front_door import refusal
+from tools.local_stack.paths import CONTROL_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -57,8 +59,12 @@ class FaultyDoor:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """As the front door's."""
-        body = await self._door.body_of(request)
-        if request.path.startswith(CONTROL_PREFIX):
+        # Whole, unlike the front door's: a rule reads the body, and may have it applied twice.
+        try:
+            body = await self._door.body_of(request)
+        except ApiError as error:
+            return refusal(error)
+        if request.raw_path.startswith(CONTROL_PREFIX):
             return await self._control(request.method, request.path, request.query, body)
         seen = self._seen(request, body)
         active = self._register.due(seen) if seen is not None else None

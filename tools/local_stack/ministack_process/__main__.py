@@ -50,6 +50,10 @@ def end_the_group() -> None:
 def main() -> None:
     """Serves until told to stop."""
     port, functions_python, _directory, *options = sys.argv[1:]
+    # Only modules that import nothing of MiniStack's can be had this early.
+    import front_door_only  # noqa: PLC0415 - a top-level module in this process only
+
+    header, secret = front_door_only.read_secret()
     threading.Thread(target=end_with_the_front_door, daemon=True).start()
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
@@ -68,6 +72,7 @@ def main() -> None:
     import reserved_concurrency  # noqa: PLC0415
     import sqs_rules  # noqa: PLC0415
     import step_functions  # noqa: PLC0415
+    import worker_credentials  # noqa: PLC0415
     from hypercorn.config import Config  # noqa: PLC0415
     from ministack.app import app  # noqa: PLC0415
 
@@ -84,21 +89,22 @@ def main() -> None:
     reserved_concurrency.install()
     sqs_rules.install()
     step_functions.install()
+    worker_credentials.install()
     if "--faults" in options:
-        install_faults()
+        install_faults({header.decode(): secret.decode()})
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.keep_alive_timeout = 75
-    asyncio.run(until_told_to_end(app, config))
+    asyncio.run(until_told_to_end(front_door_only.guarded(app, header, secret), config))
 
 
-def install_faults() -> None:
-    """What faults need beyond the front door."""
+def install_faults(secret: dict[str, str]) -> None:
+    """What faults need beyond the front door; `secret` is the header that it asks for."""
     import callers  # noqa: PLC0415 - as above
     import faulty_deliveries  # noqa: PLC0415
 
     callers.install()
-    faulty_deliveries.install()
+    faulty_deliveries.install(secret)
 
 
 async def until_told_to_end(app: Any, config: Any) -> None:

@@ -29,6 +29,10 @@ INVOCATION_OF_THE_RUNNER = frozenset({"DurableExecutionArn", "CheckpointToken", 
 # A synchronous execution lasts 15 minutes at most.
 TIMEOUT_SECONDS = 960
 REFERENCE = "LocalStackReference"
+# The stack's own key lets the request in; no signature is verified.
+AUTHORIZATION = (
+    "AWS4-HMAC-SHA256 Credential={key}/20260101/{region}/lambda/aws4_request, SignedHeaders=host, Signature=0"
+)
 
 _by_event: contextvars.ContextVar[bool] = contextvars.ContextVar("by_event", default=False)
 
@@ -125,7 +129,13 @@ def start(reference: str, event: Any, invocation_type: str = "RequestResponse") 
             "POST",
             f"/2015-03-31/functions/{urllib.parse.quote(reference, safe='')}/invocations",
             json.dumps(event).encode(),
-            {"X-Amz-Invocation-Type": invocation_type, "Content-Type": "application/json"},
+            {
+                "X-Amz-Invocation-Type": invocation_type,
+                "Content-Type": "application/json",
+                "Authorization": AUTHORIZATION.format(
+                    key=os.environ["AWS_ACCESS_KEY_ID"], region=os.environ["AWS_REGION"]
+                ),
+            },
         )
         response = connection.getresponse()
         text = response.read()

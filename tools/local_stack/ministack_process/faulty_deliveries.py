@@ -23,8 +23,8 @@ Message = dict[str, Any]
 _function: contextvars.ContextVar[str] = contextvars.ContextVar("function")
 
 
-def install() -> None:
-    """Wraps the delivery of a batch, and the deletion at its end."""
+def install(secret: dict[str, str]) -> None:
+    """Wraps the delivery of a batch, and the deletion at its end. `secret`: the header that the front door asks for."""
     from ministack.services import lambda_svc, sqs  # noqa: PLC0415 - not before sys.executable is set
 
     run, delete = lambda_svc._run_sqs_batch, sqs._delete_messages_for_esm  # noqa: SLF001 - there is no public way
@@ -40,7 +40,7 @@ def install() -> None:
 
     def run_faulty(mapping: Any, function: Any, event: Any, batch: list[Message], *queue: Any) -> None:
         _function.set(mapping["FunctionName"])
-        again = ask("ReceiveMessage", batch)
+        again = ask("ReceiveMessage", batch, secret)
         with lock:
             show(batch, again)
         run(mapping, function, event, batch, *queue)
@@ -48,7 +48,7 @@ def install() -> None:
     def delete_faulty(queue_url: str, handles: set[str]) -> None:
         with lock:
             batch = [message for message in queue_of(queue_url)["messages"] if message.get("receipt_handle") in handles]
-        again = ask("DeleteMessage", batch)
+        again = ask("DeleteMessage", batch, secret)
         with lock:
             kept = show(batch, again)
         delete(queue_url, handles - kept)
@@ -57,7 +57,7 @@ def install() -> None:
     sqs._delete_messages_for_esm = delete_faulty  # noqa: SLF001
 
 
-def ask(operation: str, messages: list[Message]) -> list[float | None]:
+def ask(operation: str, messages: list[Message], secret: dict[str, str]) -> list[float | None]:
     """For each message, after how many seconds it comes again; None: as it is."""
     front_door = urllib.parse.urlsplit(os.environ["AWS_ENDPOINT_URL"])
     connection = http.client.HTTPConnection(front_door.netloc, timeout=TIMEOUT_SECONDS)
@@ -67,7 +67,7 @@ def ask(operation: str, messages: list[Message]) -> list[float | None]:
         "messages": [f"{message['id']}\n{message['body']}" for message in messages],
     }
     try:
-        connection.request("POST", PATH, json.dumps(asked).encode())
+        connection.request("POST", PATH, json.dumps(asked).encode(), secret)
         again: list[float | None] = json.loads(connection.getresponse().read())
     finally:
         connection.close()
