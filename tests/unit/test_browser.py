@@ -23,7 +23,8 @@ def test_without_a_browser_a_test_fails_in_ci(no_browser, monkeypatch):
 
 
 def test_the_variable_names_the_browser(no_browser, monkeypatch, tmp_path):
-    chosen = tmp_path / "a browser"
-    chosen.touch(mode=0o755)
+    chosen, other = tmp_path / "a browser", tmp_path / "chromium"
+    for program in (chosen, other):
+        program.touch(mode=0o755)
     monkeypatch.setenv("CHROMIUM", str(chosen))
     assert browser.program() == str(chosen)
