@@ -1,0 +1,50 @@
+"""The machine's Chromium, driven by Playwright: for tests of what a browser does with the stack."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+# The last one is on some systems a script that only says how to install the browser.
+NAMES = ("chromium", "google-chrome", "chromium-browser")
+ARGUMENTS = (
+    "--disable-gpu",
+    "--disable-quic",
+    # Names under .example are this machine, and no other name exists: no test reaches the internet.
+    "--host-resolver-rules=MAP *.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+    # Chromium keeps some pages from sending requests to this machine. Other browsers do not, so no test may rely on it.
+    "--disable-features=LocalNetworkAccessChecks",
+    # A proxy of the developer's shell would get the requests for *.example.
+    "--no-proxy-server",
+)
+
+
+def program():
+    """The path of the browser: CHROMIUM, else the first of NAMES on PATH.
+
+    Without one, the test that asks fails in CI and is skipped elsewhere.
+    """
+    names = (os.environ["CHROMIUM"],) if os.environ.get("CHROMIUM") else NAMES
+    if path := next(filter(None, map(shutil.which, names)), None):
+        return path
+    missing = pytest.fail if "CI" in os.environ else pytest.skip
+    raise missing.Exception(f"no browser: {', '.join(names)} not found; CHROMIUM=path names a Chromium or Chrome")
+
+
+@contextlib.contextmanager
+def chromium():
+    """A running browser with an empty profile.
+
+    Until it ends, `asyncio.run` fails in this thread: the event loop of Playwright counts as running.
+    """
+    executable = program()
+    # Chromium writes crash reports and caches under HOME, beside its profile.
+    with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=executable, args=ARGUMENTS, env={**os.environ, "HOME": home}
+        )
+        yield browser
+        browser.close()
