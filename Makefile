@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 PIP_INSTALL := -m pip install --quiet --no-deps --disable-pip-version-check --require-hashes
 
-.PHONY: help demo test check build contract faults mutants storm up down format docs record lock clean pytest
+.PHONY: help demo test check build bench contract faults mutants storm up down format docs record lock clean pytest
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
@@ -56,6 +56,9 @@ mutants: .venv/.stack ## each mechanism taken out in a copy, until a seed notice
 
 storm: .venv/.stack ## real purchases while workers are killed every few seconds: ORDERS=2000
 	@$(PY) -m tests.faults.seeded storm --orders $(or $(ORDERS),2000) $(if $(SEED),--seed $(SEED))
+
+bench: .venv/.dev ## what the worst message costs against the most expensive order (two minutes)
+	@$(PY) -m bench.worst_message
 
 check: .venv/.stack .venv/.sam ## formatting, lint, types, the direction of imports, what replays bear, the template
 	@$(PY) -m ruff format --check --quiet . || { echo "make format puts this right"; exit 1; }

@@ -23,6 +23,7 @@ from shared.states import TERMINAL, State
 from tools.local_stack import LocalStack, LocalStackError, local_stack
 from tools.local_stack.faults import Kill, Rule
 from tools.local_stack.pipeline import load_samples
+from tools.printable import printable
 
 SAMPLES: Final = Path(__file__).parents[1] / "samples"
 PURCHASES: Final = 40
@@ -32,7 +33,8 @@ UNLUCKY: Final = "CDNOW-000007"
 """The order whose process is killed: when the enricher has answered, and before the ledger knows of it."""
 KILL: Final = Rule(Kill(), "dynamodb", "UpdateItem", "DurableOrderProcessor", text=(UNLUCKY, "ENRICHED"))
 
-console = Console(highlight=False)
+# Nothing printed here is markup: brackets and colons are a producer's.
+console = Console(highlight=False, markup=False, emoji=False)
 
 
 @dataclass(frozen=True)
@@ -193,8 +195,8 @@ def rejects_table(rejects: list[Reject]) -> Table:
     """The rejected messages, each with its reason."""
     table = Table("reason", "why", "message", title="Rejected messages", title_justify="left", show_lines=True)
     for reject in sorted(rejects, key=lambda reject: reject.reason_code):
-        reasons = "\n".join(f"{error['field']}: {error['reason']}".removeprefix(": ") for error in reject.field_errors)
-        table.add_row(reject.reason_code, reasons, reject.body[:40])
+        errors = [f"{error['field']}: {error['reason']}".removeprefix(": ") for error in reject.field_errors]
+        table.add_row(printable(reject.reason_code), "\n".join(map(printable, errors)), printable(reject.body[:40]))
     return table
 
 
@@ -213,11 +215,16 @@ def main() -> int:
     except KeyboardInterrupt:
         console.print("interrupted; the local stack is down")
         return 130
+    report(problems)
+    return 1 if problems else 0
+
+
+def report(problems: list[str]) -> None:
+    """One line for each thing that was not as it should be, or one that all was."""
     for problem in problems:
-        console.print(problem, style="red")
+        console.print(printable(problem), style="red", soft_wrap=True)
     if not problems:
         console.print("every order ended as it should, and no message is left", style="green")
-    return 1 if problems else 0
 
 
 if __name__ == "__main__":

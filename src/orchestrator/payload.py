@@ -2,7 +2,8 @@
 
 Before any code of ours runs, the SDK reads an execution's payload with plain `json.loads`. What that cannot bear
 (thousands of digits, very deep nesting) leaves the invocation as an error that Lambda takes for a crash and tries
-again until the execution times out. Such a payload can only come by a direct invoke; it fails here, at once.
+again until the execution times out, and megabytes of small values take its memory. Such a payload can only come by a
+direct invoke; it fails here, at once.
 """
 
 import json
@@ -15,14 +16,14 @@ from aws_durable_execution_sdk_python.lambda_service import (
 )
 
 from shared.errors import FieldError, InvalidOrder, NotJson
-from shared.order import refuse_long_text
+from shared.order import refuse_large_text
 
 
 def refusal(invocation: Any) -> dict[str, Any] | None:
     """The answer that fails the execution, or None for a payload that can be read."""
     try:
         for payload in _input_payloads(invocation):
-            refuse_long_text(payload)
+            refuse_large_text(payload)
             json.loads(payload)
     except InvalidOrder as error:
         return _failed(error)

@@ -70,7 +70,7 @@ class NotJson(InvalidOrder):
 
 
 class OrderTooLarge(InvalidOrder):
-    """The order's canonical form is larger than the pipeline carries."""
+    """The order's canonical form or its text is larger than the pipeline carries."""
 
     code: ClassVar[str] = "TOO_LARGE"
 

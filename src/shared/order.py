@@ -9,6 +9,7 @@ redelivery into a conflict), times are UTC, decimals have no trailing zeros, and
 import hashlib
 import json
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, InvalidOperation
 from typing import Annotated, Any, Final, NoReturn
@@ -20,11 +21,16 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    TypeAdapter,
     ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticOmit
 
 from shared.currencies import CURRENCIES
 from shared.errors import FieldError, InvalidOrder, NotJson, OrderTooLarge
@@ -32,11 +38,20 @@ from shared.errors import FieldError, InvalidOrder, NotJson, OrderTooLarge
 MAX_CANONICAL_BYTES: Final = 64 * 1024
 """An order's largest canonical form, far below DynamoDB's 400 KB item and Lambda's 1 MB asynchronous payload."""
 
+MAX_TEXT_LENGTH: Final = 6 * MAX_CANONICAL_BYTES
+"""The longest text that is decoded, in characters: the largest order with each character escaped as `\\u0041`.
+
+Only padding makes the text of an order longer: white space, or zeros of a price or a time. It is refused as well.
+"""
+
+# Three times what the largest order has: one and four for each item, six fields, fifty attributes.
+_MAX_VALUES: Final = 20_000
 # More than fit into MAX_CANONICAL_BYTES: the smallest takes 40 bytes there.
 _MAX_ITEMS: Final = 2_000
-MAX_TEXT_LENGTH: Final = 1024 * 1024
-"""The longest text that is looked at: what a message can have. A synchronous invoke may bring 6 MB."""
-
+_MAX_ATTRIBUTES: Final = 50
+# More than an order or an item knows: of up to so many, each unknown one is named.
+_MAX_FIELDS: Final = 32
+_MAX_NAME_LENGTH: Final = 64
 _MAX_INTEGER_DIGITS: Final = 12
 _MAX_FRACTION_DIGITS: Final = 6
 _MAX_NUMBER_LENGTH: Final = 64
@@ -44,7 +59,7 @@ _MAX_PATH_LENGTH: Final = 128
 _MAX_FIELD_ERRORS: Final = 20
 _PLAIN_DECIMAL: Final = re.compile(r"-?\d{1,30}(\.\d{1,30})?", re.ASCII)
 _RFC_3339: Final = re.compile(
-    r"\d{4}-\d{2}-\d{2}[Tt ](?!24)\d{2}:\d{2}:\d{2}(\.\d{1,6}0*)?([Zz]|[+-]\d{2}:[0-5]\d)", re.ASCII
+    r"\d{4}-\d{2}-\d{2}[Tt ](?!24)\d{2}:\d{2}:\d{2}(\.\d{1,6}+0*+)?([Zz]|[+-]\d{2}:[0-5]\d)", re.ASCII
 )
 # Wide enough for any number of that length, so normalising rounds none, neither its digits nor to zero.
 _EXACT: Final = Context(prec=2 * _MAX_NUMBER_LENGTH, Emin=MIN_EMIN, Emax=MAX_EMAX)
@@ -92,11 +107,42 @@ def _rfc_3339(value: datetime) -> str:
     return value.isoformat().removesuffix("+00:00") + "Z"
 
 
-def _few(value: object) -> object:
-    """Refuse a list of items that no order can have, before each of them is looked at and each mistake kept."""
-    if isinstance(value, list) and len(value) > _MAX_ITEMS:
-        raise PydanticCustomError("items", "should have at most {count} items", {"count": _MAX_ITEMS})
+def _few(value: object, most: int, what: str) -> object:
+    """Refuse what no order can have before pydantic validates each entry of it, and keeps and copies each error."""
+    if isinstance(value, list | dict) and len(value) > most:
+        raise PydanticCustomError("count", "should have at most {most} {what}", {"most": most, "what": what})
+    if isinstance(value, dict) and sum(map(len, value)) > most * _MAX_NAME_LENGTH:
+        raise PydanticCustomError(
+            "names", "should have names of at most {most} characters in all", {"most": most * _MAX_NAME_LENGTH}
+        )
     return value
+
+
+def _items(items: object, validate: ValidatorFunctionWrapHandler) -> object:
+    """The items of an order, or the errors of the first wrong ones: for none, pydantic's own loop is the fastest."""
+    _few(items, _MAX_ITEMS, "items")
+    try:
+        return validate(items)
+    except ValidationError:
+        return _ITEMS_UNTIL_ENOUGH.validate_python(items, context=_Mistakes())
+
+
+@dataclass
+class _Mistakes:
+    """How many errors the items of one order have so far."""
+
+    found: int = 0
+
+
+def _until_enough(item: object, validate: ValidatorFunctionWrapHandler, info: ValidationInfo[_Mistakes]) -> object:
+    """Validate an item, unless those before it have more errors than are told."""
+    if info.context.found > _MAX_FIELD_ERRORS:
+        raise PydanticOmit
+    try:
+        return validate(item)
+    except ValidationError as error:
+        info.context.found += error.error_count()
+        raise
 
 
 def _currency(value: str) -> str:
@@ -154,6 +200,15 @@ class Item(BaseModel):
     unit_price: Money
 
 
+def _item(item: object) -> object:
+    return _few(item, _MAX_FIELDS, "fields")
+
+
+_ITEMS_UNTIL_ENOUGH: Final = TypeAdapter(
+    tuple[Annotated[Item, BeforeValidator(_item), WrapValidator(_until_enough)], ...]
+)
+
+
 class Order(BaseModel):
     """An order as a producer sends it. `{"orderId": "ORDER-123"}` alone is one."""
 
@@ -161,10 +216,19 @@ class Order(BaseModel):
 
     order_id: OrderId
     customer_id: CustomerId | None = None
-    items: Annotated[tuple[Item, ...], Field(strict=False), BeforeValidator(_few)] = ()
+    items: Annotated[tuple[Item, ...], Field(strict=False, fail_fast=True), WrapValidator(_items)] = ()
     currency: Currency | None = None
     placed_at: Instant | None = None
-    attributes: Annotated[dict[AttributeName, AttributeValue], Field(max_length=50)] = {}
+    attributes: Annotated[
+        dict[AttributeName, AttributeValue],
+        Field(max_length=_MAX_ATTRIBUTES),
+        BeforeValidator(lambda attributes: _few(attributes, _MAX_ATTRIBUTES, "attributes")),
+    ] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, data: object) -> object:
+        return _few(data, _MAX_FIELDS, "fields")
 
     def canonical(self) -> dict[str, Any]:
         """The order as plain JSON data, with what is unset or empty left out."""
@@ -184,22 +248,33 @@ def parse_order(text: str) -> Order:
 
     Raises `NotJson`, `InvalidOrder` or `OrderTooLarge`; each lists the fields and reasons, never a value.
     """
-    refuse_long_text(text)
     return order_from(parse_json(text))
 
 
-def refuse_long_text(text: str) -> None:
-    """Raise `OrderTooLarge` for a text so long that reading it could take a function's memory."""
+def refuse_large_text(text: str) -> None:
+    """Raise `OrderTooLarge` for a text that is longer or has more JSON values than an order, without decoding it.
+
+    Decoding a text that passes costs little more than the largest order, whatever is in it.
+    """
     if len(text) > MAX_TEXT_LENGTH:
         raise OrderTooLarge([FieldError("", f"{len(text)} characters, more than the {MAX_TEXT_LENGTH} allowed")])
+    unescaped = text.replace("\\\\", "").replace('\\"', "")
+    # A value has two quotes, and so has its key.
+    if unescaped.count('"') <= 4 * _MAX_VALUES:
+        structure = "".join(unescaped.split('"')[::2])
+        # All but the first value of a text follow one of these.
+        if sum(map(structure.count, ",[{")) < _MAX_VALUES:
+            return
+    raise OrderTooLarge([FieldError("", f"more than the {_MAX_VALUES} JSON values allowed")])
 
 
 def parse_json(text: str) -> Any:
     """JSON data with every number exact: integers as int, all others as Decimal.
 
     Python's own reading would turn 29.330000000000000000001 into a float and let the last of two
-    duplicate keys win in silence. Raises `NotJson`, or `InvalidOrder` for a duplicate key.
+    duplicate keys win in silence. Raises `NotJson`, `InvalidOrder` for a duplicate key, or `OrderTooLarge`.
     """
+    refuse_large_text(text)
     try:
         return json.loads(
             text,
@@ -231,11 +306,10 @@ def order_from(data: object) -> Order:
 
 
 def _field_errors(error: ValidationError) -> list[FieldError]:
-    """The first of an order's mistakes, and how many more there are: a message of 1 MiB can hold very many."""
+    """The first of an order's mistakes, and whether there are more: not all of them are looked for."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     listed = [FieldError(_path(problem["loc"]), problem["msg"]) for problem in problems[:_MAX_FIELD_ERRORS]]
-    more = len(problems) - len(listed)
-    return [*listed, FieldError("", f"and {more} more")] if more else listed
+    return [*listed, FieldError("", "and more")] if len(problems) > len(listed) else listed
 
 
 def _path(location: tuple[int | str, ...]) -> str:

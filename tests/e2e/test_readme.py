@@ -54,11 +54,12 @@ class Shell:
 
 @pytest.fixture
 def shell(stack, tmp_path):
-    aws = tmp_path / "bin" / "aws"
-    aws.parent.mkdir()
-    aws.write_text(f'#!/bin/sh\nexec "{ROOT}/.venv/bin/python" -m awscli "$@"\n')
-    aws.chmod(0o755)
-    return Shell(stack.environment | {"PATH": f"{aws.parent}:/usr/bin:/bin"}, tmp_path)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for command, arguments in {"aws": "-m awscli ", "python3": ""}.items():
+        (folder / command).write_text(f'#!/bin/sh\nexec "{ROOT}/.venv/bin/python" {arguments}"$@"\n')
+        (folder / command).chmod(0o755)
+    return Shell(stack.environment | {"PATH": f"{folder}:/usr/bin:/bin"}, tmp_path)
 
 
 def test_the_readmes_commands_run_as_written_and_print_what_it_shows(shell, pipeline):
