@@ -106,7 +106,7 @@ HOSTILE: Final = {
     "the same field": filled("{", '"a":1.5', "}", most=_VALUES),
     "8,000 wrong attributes": filled('{"attributes":{', '"!@":0', "}}", most=8_000),
     "50 attributes of long names": filled('{"attributes":{', f'"!@{"k" * 60}":"{"v" * 7_000}"', "}}", most=50),
-    # What the search takes most memory and most time with.
+    # Of the kinds that the search in tests/unit/test_order_cost.py ends with.
     "search: attributes of {}": filled('{"attributes":{', f'"{"0" * 27}@":{{}}', "}}", most=9_996),
     "search: arrays nested 980 deep": filled("[", "[" * 980 + "]" * 980, "]", most=20),
     # As many items as an order may have.
@@ -121,7 +121,7 @@ HOSTILE: Final = {
     "unknown fields of the last item": filled('{"orderId":"A","items":[', PLAIN_ITEM, ",", most=1_900)
     + filled("{", '"@":1.5', "}]}", MAX_TEXT_LENGTH // 2, 10_000),
 }
-"""Texts that are no order. The search in tests/unit/test_order_cost.py leads to the two that are named for it."""
+"""Texts that are no order."""
 
 
 def at_ingest(text: str) -> None:
