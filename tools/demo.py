@@ -5,7 +5,6 @@ every order ended as it should, every bad message was set aside with its reason,
 """
 
 import json
-import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from shared.ledger import Ledger
 from shared.ledger_item import LedgerEntry
 from shared.states import TERMINAL, State
 from tools.local_stack import LocalStack, LocalStackError, local_stack
+from tools.local_stack.errors import one_line
 from tools.local_stack.faults import Kill, Rule
 from tools.local_stack.pipeline import load_samples
 
@@ -51,6 +51,10 @@ class Reject:
     body: str
     reason_code: str
     field_errors: list[dict[str, str]]
+
+
+class DemoError(Exception):
+    """What was not as it should be, a line each."""
 
 
 class Demo:
@@ -126,8 +130,8 @@ class Demo:
         return left
 
 
-def run(stack: LocalStack) -> list[str]:
-    """The demo on a running stack. Answers what was not as it should be."""
+def run(stack: LocalStack) -> None:
+    """The demo on a running stack. Raises DemoError."""
     demo = Demo(stack)
     with (SAMPLES / "cdnow_orders.jsonl").open() as lines:
         purchases = [line.strip() for line in islice(lines, PURCHASES)]
@@ -168,7 +172,8 @@ def run(stack: LocalStack) -> list[str]:
     problems += [f"rejected as {code}: {body}" for body, code in found - expected]
     if left := demo.messages_left():
         problems.append(f"{left} messages are left in the queues")
-    return problems
+    if problems:
+        raise DemoError("\n".join(problems))
 
 
 def states_table(entries: dict[str, LedgerEntry]) -> Table:
@@ -206,19 +211,15 @@ def main() -> int:
         with local_stack(faults=True) as stack:
             console.print(f"  {stack.endpoint}, after {time.monotonic() - began:.0f} s")
             console.print(f"loaded {load_samples(stack)} customers")
-            problems = run(stack)
+            run(stack)
+    except DemoError as error:
+        console.print(str(error), *getattr(error, "__notes__", []), sep="\n", style="red")
+        return 1
     except (LocalStackError, TimeoutError) as error:
-        console.print(f"the local stack failed: {error}", style="red")
+        console.print(f"the local stack failed: {one_line(error)}", style="red")
         return 1
     except KeyboardInterrupt:
         console.print("interrupted; the local stack is down")
         return 130
-    for problem in problems:
-        console.print(problem, style="red")
-    if not problems:
-        console.print("every order ended as it should, and no message is left", style="green")
-    return 1 if problems else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    console.print("every order ended as it should, and no message is left", style="green")
+    return 0
