@@ -30,8 +30,8 @@ DEPLOY_TIMEOUT_SECONDS = 300
 POLL_SECONDS = 0.1
 
 
-def isolated_session() -> boto3.session.Session:
-    """A boto3 session that reads no environment variable and no file under `~/.aws`."""
+def isolated_session(**arguments: Any) -> boto3.session.Session:
+    """A boto3 session that reads no environment variable and no file under `~/.aws`; `arguments` as boto3 has them."""
     variables = {
         name: (config_name, None, default, convert)
         for name, (config_name, _, default, convert) in botocore.session.Session.SESSION_VARIABLES.items()
@@ -43,7 +43,7 @@ def isolated_session() -> boto3.session.Session:
     session.get_component("config_store").set_config_variable("s3", {})
     session.set_config_variable("ignore_configured_endpoint_urls", value=True)
     session.register_component("data_loader", Loader([Loader.BUILTIN_DATA_PATH], include_default_search_paths=False))
-    return boto3.session.Session(botocore_session=session)
+    return boto3.session.Session(botocore_session=session, **arguments)
 
 
 def client(endpoint: str, service: str, config: Config | None = None) -> Any:
