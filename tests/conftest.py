@@ -21,9 +21,8 @@ def template():
     return yaml_parse((ROOT / "template.yaml").read_text())
 
 
-@pytest.fixture
-def lambda_environment(monkeypatch):
-    """The AWS variables of a function on Lambda, and nothing of the user's: handlers make their clients from them."""
+def set_lambda_variables(monkeypatch):
+    """The AWS variables of a function on Lambda, and none of the user's: handlers make their clients from them."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name, value in {
@@ -37,8 +36,9 @@ def lambda_environment(monkeypatch):
 
 
 @pytest.fixture
-def aws(lambda_environment):
+def aws(monkeypatch):
     """moto in place of AWS."""
+    set_lambda_variables(monkeypatch)
     with mock_aws():
         yield
 
