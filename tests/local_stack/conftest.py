@@ -106,8 +106,8 @@ def run(chosen):
 
 
 @pytest.fixture
-def make(chosen):
-    """Starts `make` in a process group of its own, as a terminal does."""
+def make(chosen, run):
+    """Starts `make` in a process group of its own, as a terminal does; `run` ends the stack afterwards."""
     groups = []
 
     def start(*arguments, **environment):
