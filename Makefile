@@ -8,13 +8,20 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 export SAM_CLI_TELEMETRY := 0
 export AWS_EC2_METADATA_DISABLED := true
 export PYTHONNOUSERSITE := 1
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+unexport PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS VIRTUAL_ENV
+# Only `make contract STACK=name` may reach AWS.
+unexport CONTRACT_STACK
+
+# The value of a variable given on the command line of make, and nothing for one that the shell exports.
+given = $(if $(filter command,$(origin $1)),$($1))
 
 PY := .venv/bin/python
 # The first Python of 3.11 or later; PYTHON=… chooses another.
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
-PIP_INSTALL := -m pip install --quiet --no-deps --disable-pip-version-check --require-hashes
+# Python gets an interrupt only when it can end without a traceback: see tools/__main__.py. macOS's `env` cannot do it.
+HOLD_INTERRUPT := $(shell env --block-signal=INT true 2>/dev/null && echo env --block-signal=INT)
+PIP_INSTALL := -m pip install --quiet --no-deps --disable-pip-version-check --require-hashes --only-binary :all:
 
 .PHONY: help demo test check build bench contract faults mutants storm up down format docs record lock clean pytest
 
@@ -22,7 +29,7 @@ help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
 
 demo: .venv/.stack ## the whole pipeline before your eyes: real orders through a local stack, then cleaned up
-	@$(PY) -m tools.demo
+	@$(HOLD_INTERRUPT) $(PY) -m tools demo
 
 # On JOBS processes (0: on this one); the tests of a file share their stack, so they stay together.
 JOBS ?= 2
@@ -31,10 +38,10 @@ test: check ## every check and every test
 
 # TEMPLATE=path STACK=name deploys another template to it, beside what is there.
 up: .venv/.stack ## start the local stack in the background and deploy template.yaml to it
-	@$(PY) -m tools.local_stack up $(if $(TEMPLATE),--template '$(TEMPLATE)') $(if $(STACK),--stack '$(STACK)')
+	@$(HOLD_INTERRUPT) $(PY) -m tools up $(if $(call given,TEMPLATE),--template '$(TEMPLATE)') $(if $(call given,STACK),--stack '$(STACK)')
 
 down: ## end the local stack
-	@if [ -x $(PY) ]; then $(PY) -m tools.local_stack down; else echo "no local stack: nothing is installed"; fi
+	@if [ -x $(PY) ]; then $(HOLD_INTERRUPT) $(PY) -m tools down; else echo "no local stack: nothing is installed"; fi
 
 # Lambda's Python is what the bundle's compiled dependencies are for, so `sam build` wants that very one.
 ARCHITECTURE ?= $(if $(filter x86_64 AMD64,$(shell uname -m)),x86_64,arm64)
@@ -45,7 +52,7 @@ build: .venv/.sam ## the bundle for Lambda, in .aws-sam/build (needs python3.13,
 
 # The stack is tests/local_stack/fixture/contract, deployed with `sam build` and `sam deploy`.
 contract: .venv/.stack ## the contract tests: against AWS with STACK=name (and the shell's credentials), else here
-	@$(if $(STACK),CONTRACT_STACK='$(STACK)') $(PY) -m pytest tests/local_stack/test_contract.py $(PYTEST)
+	@$(if $(call given,STACK),CONTRACT_STACK='$(STACK)') $(PY) -m pytest tests/local_stack/test_contract.py $(PYTEST)
 
 # Twenty minutes or more. SEED=n runs that one alone: what a failure prints to run it again.
 faults: .venv/.stack ## seeded faults over many orders, each fault counted: SEEDS=20 ORDERS=50

@@ -1,5 +1,6 @@
 """What every tier of tests shares: the template's tables, AWS settings that reach nothing real, what Lambda gives."""
 
+import os
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,17 +23,24 @@ def template():
     return yaml_parse((ROOT / "template.yaml").read_text())
 
 
-@pytest.fixture
-def aws(monkeypatch):
-    """moto in place of AWS."""
-    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
+def set_lambda_variables(monkeypatch):
+    """The AWS variables of a function on Lambda, and none of the user's: handlers make their clients from them."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
     for name, value in {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def aws(monkeypatch):
+    """moto in place of AWS."""
+    set_lambda_variables(monkeypatch)
     with mock_aws():
         yield
 

@@ -5,7 +5,6 @@ every order ended as it should, every bad message was set aside with its reason,
 """
 
 import json
-import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from shared.ledger import Ledger
 from shared.ledger_item import LedgerEntry
 from shared.states import TERMINAL, State
 from tools.local_stack import LocalStack, LocalStackError, local_stack
+from tools.local_stack.errors import one_line
 from tools.local_stack.faults import Kill, Rule
 from tools.local_stack.pipeline import load_samples
 from tools.printable import printable
@@ -53,6 +53,14 @@ class Reject:
     body: str
     reason_code: str
     field_errors: list[dict[str, str]]
+
+
+class DemoError(Exception):
+    """What was not as it should be: `problems`, a line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(*problems)
+        self.problems = problems
 
 
 class Demo:
@@ -128,8 +136,8 @@ class Demo:
         return left
 
 
-def run(stack: LocalStack) -> list[str]:
-    """The demo on a running stack. Answers what was not as it should be."""
+def run(stack: LocalStack) -> None:
+    """The demo on a running stack. Raises DemoError."""
     demo = Demo(stack)
     with (SAMPLES / "cdnow_orders.jsonl").open() as lines:
         purchases = [line.strip() for line in islice(lines, PURCHASES)]
@@ -170,7 +178,8 @@ def run(stack: LocalStack) -> list[str]:
     problems += [f"rejected as {code}: {body}" for body, code in found - expected]
     if left := demo.messages_left():
         problems.append(f"{left} messages are left in the queues")
-    return problems
+    if problems:
+        raise DemoError(problems)
 
 
 def states_table(entries: dict[str, LedgerEntry]) -> Table:
@@ -208,24 +217,21 @@ def main() -> int:
         with local_stack(faults=True) as stack:
             console.print(f"  {stack.endpoint}, after {time.monotonic() - began:.0f} s")
             console.print(f"loaded {load_samples(stack)} customers")
-            problems = run(stack)
+            run(stack)
+    except DemoError as error:
+        report([*error.problems, *getattr(error, "__notes__", [])])
+        return 1
     except (LocalStackError, TimeoutError) as error:
-        console.print(f"the local stack failed: {error}", style="red")
+        console.print(f"the local stack failed: {one_line(error)}", style="red")
         return 1
     except KeyboardInterrupt:
         console.print("interrupted; the local stack is down")
         return 130
-    report(problems)
-    return 1 if problems else 0
+    console.print("every order ended as it should, and no message is left", style="green")
+    return 0
 
 
 def report(problems: list[str]) -> None:
-    """One line for each thing that was not as it should be, or one that all was."""
+    """A line for each problem; it may hold a producer's text."""
     for problem in problems:
         console.print(printable(problem), style="red", soft_wrap=True)
-    if not problems:
-        console.print("every order ended as it should, and no message is left", style="green")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

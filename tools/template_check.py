@@ -21,6 +21,8 @@ BIN: Final = ROOT / ".venv" / "sam" / "bin"
 _ENVIRONMENT: Final = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "SAM_CLI_TELEMETRY": "0",
 }
 
@@ -51,10 +53,12 @@ def _run(command: Sequence[str]) -> str:
     """What a tool of `.venv/sam` prints."""
     if not BIN.exists():
         raise TemplateError("the SAM CLI is not installed: `make check` installs it")
+    # The user's profile or configuration may be one that the SAM CLI cannot read.
+    not_of_aws = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     done = subprocess.run(
         [BIN / command[0], *command[1:]],
         cwd=ROOT,
-        env=os.environ | _ENVIRONMENT,
+        env={**not_of_aws, **_ENVIRONMENT},
         capture_output=True,
         text=True,
         check=False,

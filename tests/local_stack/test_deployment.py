@@ -1,7 +1,9 @@
 """Versions: what a later deployment changes, and what it leaves alone."""
 
+import io
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,50 @@ def test_an_archive_depends_on_content_alone(tmp_path):
         archives.append(packaging.package(folder / "template.yaml").archives)
     assert archives[0] == archives[1]
     assert len(archives[0]) == 1
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """A template's source folder, for links, beside a file that belongs to nobody's function."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_text("secret")
+    source = tmp_path / "src"
+    (source / "package").mkdir(parents=True)
+    (source / "package" / "handler.py").write_text("handler = print")
+    (tmp_path / "template.yaml").write_text(
+        "Resources: {F: {Type: 'AWS::Serverless::Function', Properties: {CodeUri: src}}}"
+    )
+    return source
+
+
+def archived(source):
+    [archive] = packaging.package(source.parent / "template.yaml").archives.values()
+    with zipfile.ZipFile(io.BytesIO(archive)) as content:
+        return {entry.filename: content.read(entry).decode() for entry in content.infolist()}
+
+
+@pytest.mark.parametrize("target", ["../../outside/secret", "../../outside", "../../outside/nothing"])
+def test_a_link_that_leaves_the_source_folder_is_an_error_that_names_it(linked, target):
+    link = linked / "package" / "link"
+    link.symlink_to(target)
+    with pytest.raises(LocalStackError, match=f"^{link} is a link to .*outside"):
+        archived(linked)
+
+
+def test_a_link_inside_the_source_folder_is_stored_as_its_content(linked):
+    (linked / "entry.py").symlink_to("package/handler.py")
+    (linked / "same").symlink_to("package")
+    (linked / "nothing").symlink_to("removed.py")
+    names = ["entry.py", "package/handler.py", "same/handler.py"]
+    assert archived(linked) == dict.fromkeys(names, "handler = print")
+
+
+def test_links_between_folders_that_have_no_end_are_an_error(linked):
+    (linked / "other").mkdir()
+    (linked / "other" / "there").symlink_to("../package")
+    (linked / "package" / "back").symlink_to("../other")
+    with pytest.raises(LocalStackError, match="a folder that contains it"):
+        archived(linked)
 
 
 def test_a_template_keeps_its_meaning_when_its_folders_are_replaced(tmp_path):

@@ -11,54 +11,9 @@ from pathlib import Path
 import pytest
 
 from tools.local_stack import LocalStackError, local_stack, processes
-from tools.local_stack.settings import REPOSITORY, Settings, from_environment
+from tools.local_stack.settings import REPOSITORY, from_environment
 
 FIXTURE = Path(__file__).parent / "fixture" / "small.yaml"
-
-
-@pytest.fixture
-def port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture
-def home(tmp_path):
-    """Where stacks keep their things, instead of in `.local`."""
-    return tmp_path / "a home with spaces"
-
-
-@pytest.fixture
-def run(port, home):
-    """Runs a command of the local stack on a port of its own, which is down afterwards."""
-
-    def command(*arguments, **environment):
-        return subprocess.run(
-            [sys.executable, "-m", "tools.local_stack", *arguments],
-            cwd=REPOSITORY,
-            env={
-                **os.environ,
-                "LOCAL_STACK_PORT": str(port),
-                "LOCAL_STACK_HOME": str(home),
-                "LOCAL_STACK_NAME": "lifecycle",
-                "LOCAL_STACK_TEMPLATE": str(FIXTURE),
-                **environment,
-            },
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    yield command
-    command("down")
-
-
-@pytest.fixture
-def running(port, home):
-    """The processes of the stack that `run` starts, by id."""
-    return lambda: processes.of_stack(Settings(port=port, home=home).directory)
 
 
 def answers(port):
@@ -92,12 +47,13 @@ def test_up_and_down_are_safe_to_repeat(run, running, port, home):
     assert run("down").stdout == f"The local stack on port {port} has ended.\n"
     assert not running()
     assert not answers(port)
-    assert not (home / "env").exists()
+    assert not home.exists()
     again = run("down")
+    assert not home.exists()
     assert (again.returncode, again.stdout) == (0, f"No local stack runs on port {port}.\n")
 
 
-def test_a_port_in_use_is_one_clear_line(run, running, port):
+def test_a_port_in_use_is_one_clear_line(run, running, port, home):
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))
         other.listen()
@@ -108,6 +64,7 @@ def test_a_port_in_use_is_one_clear_line(run, running, port):
     assert str(port) in up.stderr
     assert "LOCAL_STACK_PORT" in up.stderr
     assert not running()
+    assert not home.exists()
 
 
 @pytest.mark.parametrize(
@@ -142,6 +99,9 @@ def test_a_dead_ministack_ends_the_stack_with_one_clear_line(run, running, port,
     eventually(lambda: not running())
     log = (home / str(port) / "front-door.log").read_text()
     assert log.splitlines()[-1].endswith("MiniStack ended by itself (exit -9); the stack ends with it")
+    said = f"No local stack runs on port {port}. The last one's logs are in {home / str(port)}.\n"
+    assert run("down").stdout == said
+    assert (home / str(port) / "front-door.log").read_text() == log
     assert run("up").returncode == 0
 
 
@@ -164,10 +124,14 @@ def test_stacks_on_two_ports_do_not_see_each_other(stack):
 
 
 def test_a_stack_of_a_block_ends_when_the_block_fails(home):
-    with pytest.raises(RuntimeError, match="its own"), local_stack(template=FIXTURE, home=home) as failing:
+    with (
+        pytest.raises(RuntimeError, match="its own") as failed,
+        local_stack(template=FIXTURE, home=home) as failing,
+    ):
         raise RuntimeError("its own")
     assert not processes.of_stack(failing.settings.directory)
     assert failing.settings.log.exists()
+    assert failed.value.__notes__ == [f"the stack's logs are in {failing.settings.directory}"]
 
 
 def test_a_stack_of_a_block_ends_with_the_process_that_holds_it(home, eventually):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.conftest import set_lambda_variables
 from tools.template_check import translated as translation_of
 
 
@@ -35,10 +36,8 @@ def parameters(template):
 def handlers():
     """The four handler modules, wired as on Lambda."""
     with pytest.MonkeyPatch.context() as patch:
+        set_lambda_variables(patch)
         for name, value in {
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1",
             "ORCHESTRATOR_ARN": "arn:aws:lambda:us-east-1:123456789012:function:f:prod",
             "ENRICHER_ARN": "arn:aws:lambda:us-east-1:123456789012:function:e",
             "REJECTED_ORDERS_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/rejected",

@@ -4,9 +4,10 @@ import io
 import json
 from functools import cache
 
-import boto3
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
+
+from tools.local_stack.deployment import isolated_session
 
 
 class Body(io.BytesIO):
@@ -49,7 +50,7 @@ def response(request, status, headers, body):
 @cache
 def session():
     """One for all tests: a session reads a service's model only once, which takes longer than most tests do."""
-    return boto3.Session(region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
+    return isolated_session(region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
 
 
 def client(service):
@@ -57,7 +58,7 @@ def client(service):
     return session().client(
         service,
         endpoint_url=f"https://{service}.invalid",
-        config=Config(retries={"mode": "standard", "total_max_attempts": 1}),
+        config=Config(retries={"mode": "standard", "total_max_attempts": 1}, proxies={}),
     )
 
 

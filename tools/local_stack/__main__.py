@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 from tools.local_stack import pipeline, settings
-from tools.local_stack.errors import LocalStackError
+from tools.local_stack.errors import LocalStackError, one_line
 from tools.local_stack.lifecycle import LocalStack, down, up
+from tools.local_stack.processes import End
 from tools.local_stack.settings import KEEP_VARIABLE, Settings
 
 
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> int:
             return _serve(given)
         return _up(given.template, given.stack) if given.command == "up" else _down()
     except LocalStackError as error:
-        print(f"local stack: {error}", file=sys.stderr)
+        print(f"local stack: {one_line(error)}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # `make up | head`: the stack is up, and who read has read enough. Python would complain once more at its end.
@@ -60,10 +61,15 @@ def _up(template: Path | None, stack_name: str | None) -> int:
 
 def _down() -> int:
     chosen = settings.from_environment()
-    if down(chosen):
-        print(f"The local stack on port {chosen.port} has ended.")
-    else:
-        print(f"No local stack runs on port {chosen.port}.")
+    how = down(chosen)
+    said = {
+        End.IN_ORDER: f"The local stack on port {chosen.port} has ended.",
+        End.KILLED: f"The local stack on port {chosen.port} was killed.",
+        End.NOTHING_RAN: f"No local stack runs on port {chosen.port}.",
+    }[how]
+    if how is not End.IN_ORDER and chosen.log.exists():
+        said += f" The last one's logs are in {_shown(chosen.directory)}."
+    print(said)
     return 0
 
 

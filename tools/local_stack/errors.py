@@ -14,6 +14,11 @@ class LocalStackError(Exception):
     """The stack could not do what it was asked; its text is the one line a person gets to see."""
 
 
+def one_line(error: Exception) -> str:
+    """The error's text and its notes, for a person."""
+    return "; ".join([str(error), *getattr(error, "__notes__", [])])
+
+
 @dataclass
 class ApiError(Exception):
     """An error as AWS Lambda answers it (REST-JSON), so that `client.exceptions.<code>` is raised by boto3.

@@ -6,11 +6,12 @@ Both lie in files that only the user can read. Neither stands in an argument or 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import string
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
+
+from tools.local_stack import folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +73,6 @@ def _internal_file(settings: Settings) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with folder.create(path) as file:
+        file.write(text.encode())

@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import select
-import shlex
 import shutil
 import socket
 import subprocess
@@ -16,11 +15,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from tools.local_stack import deployment, keys, packaging, processes
+from tools.local_stack import deployment, environment_file, folder, keys, packaging, processes
 from tools.local_stack.errors import LocalStackError
 from tools.local_stack.faults import Faults
 from tools.local_stack.paths import HEALTH_PATH
-from tools.local_stack.settings import HOST, PORT_VARIABLE, REGION, REPOSITORY, Settings
+from tools.local_stack.processes import End
+from tools.local_stack.settings import HOST, PORT_VARIABLE, REGION, REPOSITORY, Settings, process_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -88,6 +88,9 @@ class LocalStack:
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             **self._keys.credentials.environment,
+            # A default profile in them could set other things: a CA bundle, FIPS endpoints.
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_PAGER": "",
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": HOST,
@@ -112,8 +115,9 @@ def local_stack(
     """A stack for the length of a `with` block: started, deployed, and gone afterwards, come what may.
 
     `port` 0 is any free one. It ends even if this process is killed. Its directory under `.local` (logs) is
-    removed too, unless the block failed or `keep` leaves its state to the next one on that port. With `faults`,
-    `stack.faults` makes requests fail. Raises LocalStackError.
+    removed too, unless `keep` leaves its state to the next one on that port, or the stack or the block failed; then
+    a note on the error says where the logs are. With `faults`, `stack.faults` makes requests fail. Raises
+    LocalStackError.
     """
     settings = Settings(
         port,
@@ -128,22 +132,25 @@ def local_stack(
         faults=faults,
     )
     package = packaging.package(settings.template)
-    with _listener(settings) as listener:
-        settings = replace(settings, port=listener.getsockname()[1])
-        front_door = _start(settings, listener, owned=True)
-    try:
-        yield LocalStack(settings, deployment.deploy(settings, package))
-    except BaseException:
-        down(settings)
-        raise
-    else:
-        down(settings)
-        if not keep:
-            shutil.rmtree(settings.directory, ignore_errors=True)
-    finally:
-        if front_door.stdin:
-            front_door.stdin.close()
-        front_door.wait()
+    with contextlib.ExitStack() as locks:
+        if port:
+            locks.enter_context(folder.locked(settings))
+        with _listener(settings) as listener:
+            if not port:
+                settings = replace(settings, port=listener.getsockname()[1])
+                locks.enter_context(folder.locked(settings))
+            front_door = _start(settings, listener, owned=True)
+        try:
+            yield LocalStack(settings, deployment.deploy(settings, package))
+        except BaseException as error:
+            _end(settings, error)
+            raise
+        else:
+            _end(settings)
+        finally:
+            if front_door.stdin:
+                front_door.stdin.close()
+            front_door.wait()
 
 
 def up(settings: Settings) -> LocalStack:
@@ -153,32 +160,41 @@ def up(settings: Settings) -> LocalStack:
     with what was deployed before.
     """
     package = packaging.package(settings.template)
-    running = _running(settings)
-    started = running is None
-    if running is not None:
-        # What a stack keeps and how fast its clock runs is settled when it starts.
-        settings = replace(settings, keep=running["keep"] == "1", time_scale=float(running["timeScale"]))
-    else:
-        with _listener(settings) as listener:
-            _start(settings, listener, owned=False)
-    try:
-        stack = LocalStack(settings, deployment.deploy(settings, package))
-        _write_environment_file(stack)
-    except BaseException:
-        if started:
-            down(settings)
-        raise
-    return stack
+    with folder.locked(settings):
+        running = _running(settings)
+        if running is not None:
+            # What a stack keeps and how fast its clock runs is settled when it starts.
+            settings = replace(settings, keep=running["keep"] == "1", time_scale=float(running["timeScale"]))
+        else:
+            with _listener(settings) as listener:
+                _start(settings, listener, owned=False)
+        try:
+            stack = LocalStack(settings, deployment.deploy(settings, package))
+            environment_file.write(settings, stack.environment)
+        except BaseException as error:
+            if running is None:
+                _end(settings, error)
+            raise
+        return stack
 
 
-def down(settings: Settings) -> bool:
-    """Ends the stack and removes what it left; False when nothing was running."""
-    was_running = processes.end(settings.directory)
-    shutil.rmtree(settings.temporary, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        if f"AWS_ENDPOINT_URL={settings.endpoint}\n" in settings.environment_file.read_text(encoding="utf-8"):
-            settings.environment_file.unlink()
-    return was_running
+def down(settings: Settings) -> End:
+    """Ends the stack and removes what it wrote, except state that was kept; the logs stay unless it ended in order.
+
+    Raises LocalStackError while another command works on the stack.
+    """
+    with folder.locked(settings):
+        return _end(settings)
+
+
+def _end(settings: Settings, error: BaseException | None = None) -> End:
+    """`error`: why. Logs stay if it is a failure, and a note on it says where."""
+    how = processes.end(settings.directory)
+    interrupted = isinstance(error, KeyboardInterrupt)
+    folder.clear(settings, logs=how is End.IN_ORDER if error is None else interrupted)
+    if error is not None and not interrupted and str(settings.directory) not in str(error):
+        error.add_note(f"the stack's logs are in {settings.directory}")
+    return how
 
 
 def _running(settings: Settings) -> dict[str, str] | None:
@@ -219,38 +235,46 @@ def _start(settings: Settings, listener: socket.socket, *, owned: bool) -> subpr
             message = f"{interpreter} does not exist; `make` creates the environments"
             raise LocalStackError(message)
     shutil.rmtree(settings.temporary, ignore_errors=True)
-    settings.temporary.mkdir(parents=True)
+    settings.temporary.mkdir(mode=0o700)
     keys.create(settings)
     reading, writing = os.pipe()
-    with settings.log.open("wb") as log, os.fdopen(reading, "rb") as ready:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                *processes.SERVE_ARGUMENTS,
-                *("--directory", str(settings.directory)),
-                *("--port", str(settings.port)),
-                *("--listener", str(listener.fileno())),
-                *("--ready", str(writing)),
-                *("--concurrency", str(settings.concurrency)),
-                *("--time-scale", str(settings.time_scale)),
-                *(["--keep"] if settings.keep else []),
-                *(["--starts-per-second", str(settings.starts_per_second)] if settings.starts_per_second else []),
-                *(["--faults"] if settings.faults else []),
-                *(["--owned"] if owned else []),
-            ],
-            cwd=REPOSITORY,
-            stdin=subprocess.PIPE if owned else subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=(listener.fileno(), writing),
-            start_new_session=True,
-        )
-        os.close(writing)
+    process = None
+    with folder.create(settings.log) as log, os.fdopen(reading, "rb") as ready:
         try:
+            with os.fdopen(writing, "wb"):
+                process = subprocess.Popen(
+                    [
+                        sys.executable,
+                        *processes.SERVE_ARGUMENTS,
+                        *("--directory", str(settings.directory)),
+                        *("--port", str(settings.port)),
+                        *("--listener", str(listener.fileno())),
+                        *("--ready", str(writing)),
+                        *("--concurrency", str(settings.concurrency)),
+                        *("--time-scale", str(settings.time_scale)),
+                        *(["--keep"] if settings.keep else []),
+                        *(
+                            ["--starts-per-second", str(settings.starts_per_second)]
+                            if settings.starts_per_second
+                            else []
+                        ),
+                        *(["--faults"] if settings.faults else []),
+                        *(["--owned"] if owned else []),
+                    ],
+                    cwd=REPOSITORY,
+                    env=process_environment(settings),
+                    umask=folder.UMASK,
+                    stdin=subprocess.PIPE if owned else subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(listener.fileno(), writing),
+                    start_new_session=True,
+                )
             _wait_until_ready(ready, settings)
-        except BaseException:
-            down(settings)
-            process.wait()
+        except BaseException as error:
+            _end(settings, error)
+            if process is not None:
+                process.wait()
             raise
     return process
 
@@ -260,16 +284,3 @@ def _wait_until_ready(ready: BinaryIO, settings: Settings) -> None:
     line = ready.readline().decode().strip() if answered else ""
     if line != "ready":
         raise LocalStackError(line or f"the front door did not start; see {settings.log}")
-
-
-def _write_environment_file(stack: LocalStack) -> None:
-    """For `source`, in sh, bash and zsh. An `aws` comes last on PATH, for who has none."""
-    scripts = stack.settings.home / "bin"
-    scripts.mkdir(exist_ok=True)
-    command = scripts / "aws"
-    # The one pip writes does not bear a space in its own path.
-    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m awscli "$@"\n', encoding="utf-8")
-    command.chmod(0o755)
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in stack.environment.items()]
-    lines.append(f'export PATH="$PATH":{shlex.quote(str(scripts))}')
-    stack.settings.environment_file.write_text("\n".join(lines) + "\n", encoding="utf-8")

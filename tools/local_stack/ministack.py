@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tools.local_stack.durable.slots import HANDLER
 from tools.local_stack.errors import LocalStackError
-from tools.local_stack.settings import ACCOUNT, HOST, REGION, Settings
+from tools.local_stack.settings import ACCOUNT, HOST, REGION, Settings, process_environment
 
 if TYPE_CHECKING:
     from tools.local_stack.keys import Credentials, Keys
@@ -52,23 +52,12 @@ class MiniStackAddress:
 
 
 def worker_environment(settings: Settings, credentials: Credentials) -> dict[str, str]:
-    """The whole environment of MiniStack, which every Lambda worker inherits.
-
-    Written out instead of inherited: a proxy, a profile or a PYTHONPATH of the developer's shell must not
-    decide how a handler behaves. HOME is empty so that no `~/.aws` is read.
-    """
+    """The whole environment of MiniStack, which every Lambda worker inherits."""
     return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": str(settings.temporary),
-        "TMPDIR": str(settings.temporary),
-        "LANG": "C.UTF-8",
-        "TZ": ":UTC",
-        "NO_PROXY": "*",
-        "PYTHONUNBUFFERED": "1",
+        **process_environment(settings),
         "AWS_ENDPOINT_URL": settings.endpoint,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
-        "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_SDK_UA_APP_ID": HANDLER,
         **credentials.environment,
         # What MiniStack writes into queue URLs and hands to workers: the front door, not itself.

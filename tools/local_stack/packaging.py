@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -19,7 +21,6 @@ from tools.local_stack.errors import LocalStackError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 # Resource type to the property that may name a local folder, and how the uploaded object is put there.
 CODE_PROPERTIES = {
@@ -92,7 +93,7 @@ def _has_no_code_of_its_own(resource: Any) -> bool:
 
 
 def _zip(source: Path) -> bytes:
-    """The same bytes for the same content, whatever its dates."""
+    """The same bytes for the same content, whatever its dates. `source` is resolved."""
     if source.suffix == ".zip" and source.is_file():
         return source.read_bytes()
     if not source.is_dir():
@@ -100,14 +101,33 @@ def _zip(source: Path) -> bytes:
         raise LocalStackError(message)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(source.rglob("*")):
-            relative = path.relative_to(source)
-            if path.is_file() and not NEVER_SHIPPED.intersection(relative.parts) and path.suffix != ".pyc":
-                entry = zipfile.ZipInfo(relative.as_posix(), FIXED_DATE)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                entry.external_attr = (0o755 if path.stat().st_mode & 0o100 else 0o644) << 16
-                archive.writestr(entry, path.read_bytes())
+        for path in _files(source, [source]):
+            entry = zipfile.ZipInfo(path.relative_to(source).as_posix(), FIXED_DATE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = (0o755 if path.stat().st_mode & 0o100 else 0o644) << 16
+            archive.writestr(entry, path.read_bytes())
     return buffer.getvalue()
+
+
+def _files(folder: Path, parents: list[Path]) -> Iterator[Path]:
+    """The files to ship, sorted; links are followed inside the source folder.
+
+    `parents` are the resolved folders from the source to this one. Raises LocalStackError for a link that leaves the
+    source, and for a link to one of `parents`, which would have no end.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.name in NEVER_SHIPPED or path.suffix == ".pyc":
+            continue
+        # Not Path.resolve: of links in a circle it raises another error in each version of Python.
+        target = Path(os.path.realpath(path))
+        if not target.is_relative_to(parents[0]):
+            raise LocalStackError(f"{path} is a link to {target}, outside the source folder {parents[0]}")
+        if target in parents:
+            raise LocalStackError(f"{path} is a link to {target}, a folder that contains it")
+        if target.is_dir():
+            yield from _files(path, [*parents, target])
+        elif target.is_file():
+            yield path
 
 
 class _Tagged:

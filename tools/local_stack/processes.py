@@ -14,6 +14,7 @@ import shlex
 import signal
 import subprocess
 import time
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,14 @@ WORKER_FOLDER = re.compile(rf"{WORKER_PREFIX}(.+)-[a-z0-9_]{{8}}")
 POLL_SECONDS = 0.05
 
 
+class End(Enum):
+    """How a stack ended."""
+
+    IN_ORDER = "asked to, the front door ended all the rest"
+    KILLED = "something of it was killed, or had lost its front door"
+    NOTHING_RAN = "nothing of it was running"
+
+
 def of_stack(directory: Path) -> dict[int, list[str]]:
     """Process ids and arguments of the front door, MiniStack and workers of the stack in `directory`."""
     return {pid: arguments for pid, arguments in _all() if _belongs(arguments, directory)}
@@ -39,23 +48,24 @@ def front_door_of(directory: Path) -> int | None:
     return serving[0] if serving else None
 
 
-def end(directory: Path, patience_seconds: float = 30) -> bool:
-    """Ends the stack in `directory`, whatever is left of it; False when nothing was.
+def end(directory: Path, patience_seconds: float = 30) -> End:
+    """Ends the stack in `directory`, whatever is left of it; how.
 
     The front door is asked first, and takes the rest with it; if it was killed, the rest is just ending by itself
     and may be writing its state. What does neither is killed.
     """
     if not of_stack(directory):
-        return False
+        return End.NOTHING_RAN
     if front_door := front_door_of(directory):
         _signal(front_door, signal.SIGTERM)
-    _until_gone(directory, patience_seconds)
+    if _until_gone(directory, patience_seconds) and front_door:
+        return End.IN_ORDER
     for _ in range(3):  # MiniStack may start a worker between the look and the kill
         for pid in of_stack(directory):
             _signal(pid, signal.SIGKILL)
         if _until_gone(directory, 1):
             break
-    return True
+    return End.KILLED
 
 
 def workers(directory: Path) -> dict[int, str]:

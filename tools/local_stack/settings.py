@@ -81,9 +81,32 @@ class Settings:
         return self.directory / "front-door.log"
 
     @property
+    def scripts(self) -> Path:
+        """What `environment_file` puts on PATH."""
+        return self.directory / "bin"
+
+    @property
     def environment_file(self) -> Path:
         """Always the most recent `up`, whatever its port: the file that people source."""
         return self.home / "env"
+
+
+def process_environment(settings: Settings) -> dict[str, str]:
+    """The whole environment of each process of the stack.
+
+    Written out instead of inherited: the user's keys must not be where a handler can read them, and a proxy, a profile
+    or a PYTHONPATH of the shell must not change what the stack does. HOME is empty so that no `~/.aws` is read.
+    """
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(settings.temporary),
+        "TMPDIR": str(settings.temporary),
+        "LANG": "C.UTF-8",
+        "TZ": ":UTC",
+        "NO_PROXY": "*",
+        "PYTHONUNBUFFERED": "1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:

@@ -1,0 +1,25 @@
+"""`python -m tools demo`, `up` or `down`: what `make` runs.
+
+An interrupt (Ctrl-C) during the imports takes effect after them: it would end them with a traceback.
+"""
+
+import signal
+import sys
+from importlib import import_module
+
+
+def main(command: str, *arguments: str) -> int:
+    """The exit status."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    demo = import_module("tools.demo") if command == "demo" else None
+    local_stack = import_module("tools.local_stack.__main__")
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        return int(demo.main() if demo else local_stack.main([command, *arguments]))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
