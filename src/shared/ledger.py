@@ -24,8 +24,8 @@ from shared.errors import (
     PermanentError,
     TooManyStarts,
 )
-from shared.execution_names import Execution
-from shared.ledger_item import LedgerEntry
+from shared.execution_names import Execution, refuse_attempt_after_last
+from shared.ledger_item import LedgerEntry, recorded_error
 from shared.ledger_table import Condition, LedgerTable
 from shared.order import Order
 from shared.states import RETRYABLE, TERMINAL, State, predecessors
@@ -57,9 +57,10 @@ class Ledger(LedgerTable):
     def claim(self, order: Order, me: Execution) -> Claimed | AlreadyCompleted:
         """An execution's first write: RECEIVED and ENRICHING, or the reason why not.
 
-        Raises `OrderConflict`, `OrderInProgress`, `OrderCancelled` or `OrderEnded`, having written nothing, and
-        `TooManyStarts` when this attempt began too often.
+        Raises `TooManyAttempts`, `OrderConflict`, `OrderInProgress`, `OrderCancelled` or `OrderEnded`, having written
+        nothing, and `TooManyStarts` when this attempt began too often.
         """
+        refuse_attempt_after_last(me.order_id, me.attempt)
         starts = 1
         found = self._begin_enriching(order, me, after=None)
         while found is not None:  # whoever loses a race below sees the item that won, and decides afresh
@@ -102,8 +103,8 @@ class Ledger(LedgerTable):
         return (written_before and written_before.result) or result
 
     def failed(self, me: Execution, error_type: str, message: str) -> None:
-        """FAILED, with the error's type and message. Raises as `_advance` does."""
-        error = {"type": error_type, "message": message}
+        """FAILED, with the beginning of the error's type and message. Raises as `_advance` does."""
+        error = recorded_error(error_type, message)
         self._advance(me, (State.FAILED,), {"error": error}, detail=f"{error_type}: {message}")
 
     def _begin_enriching(self, order: Order, me: Execution, after: LedgerEntry | None) -> LedgerEntry | None:
