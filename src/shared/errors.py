@@ -108,7 +108,7 @@ class IllegalTransition(PermanentError):
 
 
 class LedgerRejected(PermanentError):
-    """DynamoDB refused the request in a way that waiting does not change."""
+    """DynamoDB refused the request in a way that waiting does not change, or would: the item has no room for it."""
 
 
 class EnrichmentRejected(PermanentError):

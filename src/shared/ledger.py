@@ -11,12 +11,14 @@ in the history and writes nothing, so a lost answer does no harm.
 Who may write what, and why: `docs/architecture.md`.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.errors import (
     IllegalTransition,
+    LedgerRejected,
     OrderCancelled,
     OrderConflict,
     OrderEnded,
@@ -33,6 +35,9 @@ from shared.states import RETRYABLE, TERMINAL, State, predecessors
 MAX_STARTS: Final = 15
 """How often enrich may begin in one attempt: a step that kills its process asks no retry policy. More than the
 ledger's policy tries, so that an outage is sat out."""
+
+MAX_RESULT_BYTES: Final = 16 * 1024
+"""Of a result as JSON text: the item has to keep it beside the order, the enrichment and the history."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,12 @@ class Ledger(LedgerTable):
         self._advance(me, (State.FINALIZING,))
 
     def completed(self, me: Execution, result: Mapping[str, Any]) -> Mapping[str, Any]:
-        """COMPLETED, with the result. Answers the result on record. Raises as `_advance` does."""
+        """COMPLETED, with the result. Answers the result on record.
+
+        Raises `LedgerRejected` for a result larger than MAX_RESULT_BYTES, and as `_advance` does.
+        """
+        if (size := len(json.dumps(result))) > MAX_RESULT_BYTES:
+            raise LedgerRejected(f"a result of {size} bytes, more than the {MAX_RESULT_BYTES} allowed")
         written_before = self._advance(me, (State.COMPLETED,), {"result": result})
         return (written_before and written_before.result) or result
 

@@ -213,7 +213,7 @@ class Reconciliation(_Other):
         assert self.call.error is None
         assert self.wrote or self.justified, "the reconciler left undone what the model would do"
         entry = self.followed.entry()
-        if self.told and not self.wrote and entry.execution_arn == self.followed.arn(self.execution):
+        if self.told and not self.wrote and entry and entry.execution_arn == self.followed.arn(self.execution):
             assert entry.execution_status == (None if self.told == entry.state else self.told)
 
     def _take_mark(self, world):
@@ -227,7 +227,7 @@ class Reconciliation(_Other):
         if marks:
             self.followed.take(marks[0], i)
         else:
-            assert i in world.marked | world.item.conflicts or i in world.item.owners
+            assert i in world.marked or i in world.item.conflicts or i in world.item.owners
 
 
 class Cancellation(_Other):
