@@ -18,6 +18,8 @@ from shared.errors import OperationsUnavailable
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+_PREFIX: Final = "EXECUTION#"
+
 _BATCH: Final = 100
 """Keys in one BatchGetItem: DynamoDB's limit."""
 
@@ -88,9 +90,6 @@ class Marks:
             if not asked:
                 break
         return {item["pk"]["S"].removeprefix(_PREFIX): Mark(item["mark"]["S"]) for item in items}
-
-
-_PREFIX: Final = "EXECUTION#"
 
 
 def _key(execution_arn: str) -> dict[str, Any]:
