@@ -64,6 +64,11 @@ def ledger_table(dynamodb, template):
 
 
 @pytest.fixture
+def operations_table(dynamodb, template):
+    return create_table(dynamodb, template, "OperationsTable")
+
+
+@pytest.fixture
 def customers_table(dynamodb, template):
     return create_table(dynamodb, template, "CustomersTable")
 

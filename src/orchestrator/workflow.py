@@ -20,7 +20,6 @@ from orchestrator.result import order_result
 from shared.errors import REFUSALS, WaitDoesNotFit, restored
 from shared.execution_names import Execution
 from shared.ledger import Ledger
-from shared.ledger_item import MAX_MESSAGE_LENGTH
 from shared.order import Order
 
 STEPS = timedelta(minutes=1)
@@ -74,7 +73,7 @@ def wait_that_fits(pipeline: Pipeline) -> Duration:
 
 def record_failure(context: DurableContext, me: Execution, ledger: Ledger, failure: Exception) -> None:
     """FAILED in the ledger, in a step of its own. Where that cannot be written, the execution's end still says it."""
-    error_type, message = type(failure).__name__, str(failure)[:MAX_MESSAGE_LENGTH]
+    error_type, message = type(failure).__name__, str(failure)
     if isinstance(failure, StepError):
         error_type = failure.error_type
     try:

@@ -12,9 +12,10 @@ import boto3
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
+from reconciler.marks import Marks
 from reconciler.pace import Pace
 from reconciler.reconciler import Reconciler
-from reconciler.sweep import Sweep
+from reconciler.sweep import LATE, Sweep
 from shared.clients import client_config
 from shared.executions import OrderExecutions
 from shared.ledger_table import LedgerTable
@@ -30,14 +31,23 @@ TRIES = 3
 READS_PER_S = 8
 """Two batches of status changes and one sweep together stay below the account's 30 a second."""
 
+MARKS_TIMEOUT_S = 1
+"""One try: an execution that could not be marked is marked by the next sweep."""
+
 STACK_ID = os.environ["STACK_ID"]
 
 _config = client_config(READ_TIMEOUT_S, TRIES)
+_execution_timeout = timedelta(seconds=int(os.environ["EXECUTION_TIMEOUT_SECONDS"]))
 _logger = logger("reconciler")
 _reconciler = Reconciler(
     LedgerTable(boto3.client("dynamodb", config=_config), os.environ["LEDGER_TABLE"]),
     OrderExecutions(boto3.client("lambda", config=_config), os.environ["ORCHESTRATOR_ARN"], STACK_ID),
     RejectedOrders(boto3.client("sqs", config=_config), os.environ["REJECTED_ORDERS_QUEUE_URL"]),
+    Marks(
+        boto3.client("dynamodb", config=client_config(MARKS_TIMEOUT_S)),
+        os.environ["OPERATIONS_TABLE"],
+        keep=LATE + _execution_timeout,
+    ),
     STACK_ID,
     Pace(READS_PER_S),
     _logger,
@@ -45,7 +55,7 @@ _reconciler = Reconciler(
 _sweep = Sweep(
     _reconciler,
     wait=timedelta(seconds=int(os.environ["WAIT_SECONDS"])),
-    execution_timeout=timedelta(seconds=int(os.environ["EXECUTION_TIMEOUT_SECONDS"])),
+    execution_timeout=_execution_timeout,
     logger=_logger,
 )
 

@@ -4,12 +4,14 @@ Called for a status change that Lambda reported, and by the sweep for those that
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from aws_lambda_powertools import Logger
 
+from reconciler.marks import Mark, Marks
 from reconciler.pace import Pace
-from shared.errors import FieldError, InvalidOrder, OrderConflict
+from shared.errors import FieldError, InvalidOrder, OperationsUnavailable, OrderConflict
 from shared.execution_names import ExecutionName, execution_of
 from shared.executions import ENDED_BADLY, ExecutionRecord, OrderExecutions
 from shared.ledger_item import LedgerEntry
@@ -30,12 +32,15 @@ class Reconciler:
     ledger: LedgerTable
     executions: OrderExecutions
     rejected: RejectedOrders
+    marks: Marks
     stack_id: str
     pace: Pace
     logger: Logger
 
     def ended(self, execution_arn: str, status: str) -> None:
         """An execution ended FAILED, TIMED_OUT or STOPPED: the ledger shall agree with it. May be repeated.
+
+        It is marked where the ledger cannot tell by its ARN that it was examined; one that is marked is not read.
 
         Raises `LedgerUnavailable`, `LedgerRejected`, `ExecutionUnavailable` or `RejectUnavailable`.
         """
@@ -45,12 +50,15 @@ class Reconciler:
         entry = self._named_order(execution_arn)
         if entry is not None and self._has_its_end(entry, execution_arn, status):
             return
+        if self._is_marked(entry, execution_arn):
+            return
         record = self._read(execution_arn)
+        mark: Mark | None = None
         if record is not None and record.status == "DELETING":
             # Soon gone, with the only copy of an order that never reached the ledger; it had ended as was reported.
-            self._settle(replace(record, status=status), entry)
+            mark = self._settle(replace(record, status=status), entry)
         elif record is not None and record.status in ENDED_BADLY:
-            self._settle(record, entry)
+            mark = self._settle(record, entry)
         elif record is not None:
             self._log_untouched(execution_arn, record.status)
         elif entry is not None and entry.execution_arn == execution_arn:
@@ -60,6 +68,9 @@ class Reconciler:
         else:
             # What order it carried, nobody can say any more.
             self.logger.error("execution gone before it was reconciled", executionArn=execution_arn, status=status)
+            mark = Mark.FINAL
+        if mark is not None:
+            self._put_mark(execution_arn, mark)
 
     def unmoved(self, order_id: str) -> None:
         """An order has not moved for longer than it should: see what became of its execution. May be repeated.
@@ -83,6 +94,27 @@ class Reconciler:
                 state=entry.state,
             )
 
+    def marks_of(self, execution_arns: Sequence[str]) -> dict[str, Mark]:
+        """The marks of executions; none while they cannot be read: an execution may be examined again."""
+        try:
+            return self.marks.of(execution_arns)
+        except OperationsUnavailable as error:
+            self.logger.error("marks not read", reason=str(error))
+            return {}
+
+    def _put_mark(self, execution_arn: str, mark: Mark) -> None:
+        """Mark an execution that was examined; where that fails, the next sweep examines it again."""
+        try:
+            self.marks.put(execution_arn, mark)
+        except OperationsUnavailable as error:
+            self.logger.error("execution not marked", executionArn=execution_arn, reason=str(error))
+
+    def _is_marked(self, entry: LedgerEntry | None, execution_arn: str) -> bool:
+        if entry is not None and entry.execution_arn == execution_arn:
+            return False  # a late first write of it, after the mark
+        mark = self.marks_of([execution_arn]).get(execution_arn)
+        return mark is Mark.FINAL or (mark is not None and not _is_next(entry, execution_arn))
+
     def _named_order(self, execution_arn: str) -> LedgerEntry | None:
         """The order that the execution's name speaks of: where to look, not whose it is."""
         name = ExecutionName.in_arn(execution_arn)
@@ -95,17 +127,22 @@ class Reconciler:
                 return False
             note_status(self.ledger, entry, status)
             return True
-        # Whoever has the next attempt's name stands in the way of a retry until that attempt is on record.
-        name = ExecutionName.in_arn(execution_arn)
-        is_next = name is not None and entry.is_followed_by(name.attempt)
-        return execution_arn in entry.owners or (entry.has_conflict(execution_arn) and not is_next)
+        return execution_arn in entry.owners or (
+            entry.has_conflict(execution_arn) and not _is_next(entry, execution_arn)
+        )
 
     def _read(self, execution_arn: str) -> ExecutionRecord | None:
         self.pace.wait()
         return self.executions.get(execution_arn)
 
-    def _settle(self, record: ExecutionRecord, entry: LedgerEntry | None) -> None:
-        """`entry` is the order as it was found before: whose it is, an execution without an order cannot say."""
+    def _settle(self, record: ExecutionRecord, entry: LedgerEntry | None) -> Mark | None:
+        """`entry` is the order as it was found before: whose it is, an execution without an order cannot say.
+
+        Answers the mark that the execution needs. The ledger tells what it has recorded of a named execution by the
+        order in the name, so that needs none.
+        """
+        is_named = ExecutionName.in_arn(record.arn) is not None
+        if_recorded = None if is_named else Mark.FINAL
         end = _end_of(record)
         try:
             order = parse_order(record.input)
@@ -113,14 +150,15 @@ class Reconciler:
         except InvalidOrder as error:
             if entry is not None and entry.execution_arn == record.arn:
                 self._end(entry, end)  # another version of this code took it for an order
-            else:
-                # Ingest names what it has read as an order; without a name it is a direct invoke's, whose caller knows.
-                say = self.logger.error if ExecutionName.in_arn(record.arn) else self.logger.info
-                say("execution without an order", executionArn=record.arn, reason=str(error))
-            return
+                return if_recorded
+            # Ingest names what it has read as an order; without a name it is a direct invoke's, whose caller knows.
+            say = self.logger.error if is_named else self.logger.info
+            say("execution without an order", executionArn=record.arn, reason=str(error))
+            return Mark.FINAL
         match settle(self.ledger, order, execution, end):
             case Settlement.RECORDED:
                 self._log_recorded(order.order_id, record.arn, end)
+                return if_recorded
             case Settlement.CONFLICT:
                 reason = FieldError("orderId", f"order {order.order_id} is known with another body")
                 self.rejected.send(_body_of(order), record.arn, OrderConflict.code, [reason])
@@ -128,10 +166,15 @@ class Reconciler:
                 self.logger.warning(
                     "order rejected", orderId=order.order_id, executionArn=record.arn, reasonCode=OrderConflict.code
                 )
+                return if_recorded
+            case Settlement.AFTER_LAST_ATTEMPT:
+                self.logger.error("attempt after the last", orderId=order.order_id, executionArn=record.arn)
+                return Mark.FINAL
             case Settlement.CROWDED:
                 self.logger.error("too many conflicts, not rejected", orderId=order.order_id, executionArn=record.arn)
             case Settlement.AGREED:
                 pass
+        return Mark.UNTIL_NEXT_ATTEMPT if is_named else Mark.FINAL
 
     def _end(self, entry: LedgerEntry, end: End) -> None:
         if entry.state not in TERMINAL and end_attempt(self.ledger, entry, end) is None:
@@ -148,6 +191,12 @@ class Reconciler:
             state=end.state,
             error=end.error_type,
         )
+
+
+def _is_next(entry: LedgerEntry | None, execution_arn: str) -> bool:
+    """Whether the execution has the name of the order's next attempt: no retry starts before that is recorded."""
+    name = ExecutionName.in_arn(execution_arn)
+    return entry is not None and name is not None and entry.is_followed_by(name.attempt)
 
 
 def _body_of(order: Order) -> str:

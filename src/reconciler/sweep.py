@@ -14,6 +14,7 @@ from typing import Final
 
 from aws_lambda_powertools import Logger
 
+from reconciler.marks import Mark
 from reconciler.reconciler import Reconciler
 from shared.clock import timestamp
 from shared.errors import TransientError
@@ -91,8 +92,10 @@ class Sweep:
         # Lambda selects by the start, which lies before the end by the execution timeout at most.
         pages = self.reconciler.executions.ended_badly(now - self.execution_timeout - LATE)
         for page in islice(pages, _MAX_PAGES):
-            for execution in page:
-                if execution.ended_at is None or execution.ended_at > now - LATE:
+            late = [execution for execution in page if execution.ended_at is None or execution.ended_at > now - LATE]
+            marks = self.reconciler.marks_of([execution.arn for execution in late])
+            for execution in late:
+                if marks.get(execution.arn) is not Mark.FINAL:
                     look = partial(self.reconciler.ended, execution.arn, execution.status)
                     yield _Case({"executionArn": execution.arn}, look)
         if next(pages, None):

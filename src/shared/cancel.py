@@ -2,7 +2,7 @@
 
 from shared.errors import IllegalTransition, OrderUnknown
 from shared.executions import OrderExecutions
-from shared.ledger_item import MAX_MESSAGE_LENGTH, LedgerEntry
+from shared.ledger_item import LedgerEntry
 from shared.ledger_table import LedgerTable, unmoved
 from shared.states import State, predecessors
 
@@ -16,10 +16,9 @@ def cancel(order_id: str, ledger: LedgerTable, executions: OrderExecutions, reas
     cancelled, `ExecutionUnavailable` when Lambda did not take the stop: the execution then ends when it next looks
     into the ledger, or by another cancel.
     """
-    detail = reason[:MAX_MESSAGE_LENGTH] if reason else None
     found = ledger.get(order_id)
     while found is not None and found.state in predecessors(State.CANCELLED):
-        refused = ledger.move(order_id, found.attempt, (State.CANCELLED,), unmoved(found), detail=detail)
+        refused = ledger.move(order_id, found.attempt, (State.CANCELLED,), unmoved(found), detail=reason or None)
         found = refused or ledger.get(order_id)
     if found is None:
         raise OrderUnknown(f"order {order_id} is not in the ledger")

@@ -9,6 +9,7 @@
     │   ├── OrderInProgress          another execution owns the order
     │   ├── OrderEnded               the order ended; this execution may not run it again
     │   ├── OrderCancelled           the order was cancelled
+    │   ├── TooManyAttempts          the attempt is one more than an order may have
     │   ├── OrderUnknown             the order is not in the ledger
     │   ├── IllegalTransition        the ledger refused a step that the state table does not know
     │   ├── LedgerRejected           DynamoDB refused the request for good (validation, size)
@@ -20,7 +21,8 @@
         ├── EnricherUnavailable
         ├── StartUnavailable         Lambda could not take the start now
         ├── ExecutionUnavailable     Lambda could not read or stop an execution now
-        └── RejectUnavailable        the rejected-orders queue could not take the message now
+        ├── RejectUnavailable        the rejected-orders queue could not take the message now
+        └── OperationsUnavailable    the operations table could not be read or written now
 
 A message never repeats a value of the order: it may end in a log.
 """
@@ -93,6 +95,10 @@ class OrderCancelled(PermanentError):
     """The order was cancelled."""
 
 
+class TooManyAttempts(PermanentError):
+    """The attempt comes after the last that an order may have."""
+
+
 class OrderUnknown(PermanentError):
     """No order of this id is in the ledger."""
 
@@ -102,7 +108,7 @@ class IllegalTransition(PermanentError):
 
 
 class LedgerRejected(PermanentError):
-    """DynamoDB refused the request in a way that waiting does not change."""
+    """DynamoDB refused the request in a way that waiting does not change, or would: the item has no room for it."""
 
 
 class EnrichmentRejected(PermanentError):
@@ -144,8 +150,18 @@ class RejectUnavailable(TransientError):
     """SQS did not take the rejected message."""
 
 
+class OperationsUnavailable(TransientError):
+    """DynamoDB throttled, refused or did not answer a request about the operations table."""
+
+
 # What an execution that does not own the order fails with: the ledger holds another's truth and stays as it is.
-REFUSALS: tuple[type[PermanentError], ...] = (OrderConflict, OrderInProgress, OrderEnded, OrderCancelled)
+REFUSALS: tuple[type[PermanentError], ...] = (
+    OrderConflict,
+    OrderInProgress,
+    OrderEnded,
+    OrderCancelled,
+    TooManyAttempts,
+)
 
 _RESTORABLE: dict[str, type[OrderError]] = {
     f"{cls.__module__}.{cls.__qualname__}": cls

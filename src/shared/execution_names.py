@@ -14,12 +14,14 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from shared.errors import FieldError, InvalidOrder
+from shared.errors import FieldError, InvalidOrder, TooManyAttempts
 from shared.order import Order
 
-MAX_ATTEMPT: Final = 999_999
-"""The largest attempt whose name fits Lambda's 64 characters beside 8 hex, two dashes and 48 of order id."""
+MAX_ATTEMPT: Final = 50
+"""The last attempt an order may have. Its item, 400 KB at most, holds the history of this many with every text, ARN and
+body as large as it can be, and can then still move and end (`tests/integration/test_item_size.py` counts it)."""
 
+# Six digits of attempt are what fits Lambda's 64 characters. Those after MAX_ATTEMPT are read, to be refused.
 _NAME: Final = re.compile(r"([0-9a-f]{8})-([A-Za-z0-9][A-Za-z0-9_-]{0,47})-([1-9][0-9]{0,5})", re.ASCII)
 # arn:aws:lambda:REGION:ACCOUNT:function:FUNCTION:VERSION/durable-execution/NAME/ID (botocore, DurableExecutionArn)
 _ARN: Final = re.compile(r"[^/]+/durable-execution/([A-Za-z0-9_-]+)/[A-Za-z0-9_-]+", re.ASCII)
@@ -38,7 +40,10 @@ class ExecutionName:
 
     @classmethod
     def of(cls, stack_id: str, order_id: str, attempt: int) -> "ExecutionName":
-        """The name for an order of the stack with this `AWS::StackId`. Raises ValueError for no attempt 1…999999."""
+        """The name for an order of the stack with this `AWS::StackId`.
+
+        Raises ValueError for an attempt that is not in 1…MAX_ATTEMPT.
+        """
         if not 1 <= attempt <= MAX_ATTEMPT:
             raise ValueError(f"attempt {attempt} is not in 1…{MAX_ATTEMPT}")
         return cls(stack_hash(stack_id), order_id, attempt)
@@ -54,6 +59,12 @@ class ExecutionName:
         """The pipeline's name in an execution's ARN, or None where the execution was started without one."""
         match = _ARN.fullmatch(execution_arn)
         return cls.parse(match[1]) if match else None
+
+
+def refuse_attempt_after_last(order_id: str, attempt: int) -> None:
+    """Raise `TooManyAttempts` for an attempt after MAX_ATTEMPT."""
+    if attempt > MAX_ATTEMPT:
+        raise TooManyAttempts(f"attempt {attempt} of order {order_id}: an order has at most {MAX_ATTEMPT} attempts")
 
 
 def stack_hash(stack_id: str) -> str:

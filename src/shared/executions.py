@@ -118,6 +118,10 @@ class OrderExecutions:
     def ended_badly(self, started_after: datetime) -> Iterator[list[ExecutionSummary]]:
         """Executions of every version that did not succeed, newest first, a page at a time.
 
+        Without `Qualifier` the list is over all versions by botocore's model of Lambda; an older API reference says
+        `$LATEST`, which would leave this list empty. The contract test
+        `test_a_list_without_a_qualifier_has_the_executions_of_published_versions` asks Lambda itself.
+
         Raises `ExecutionUnavailable`.
         """
         function_arn = self._orchestrator_arn.rpartition(":")[0]

@@ -11,12 +11,14 @@ in the history and writes nothing, so a lost answer does no harm.
 Who may write what, and why: `docs/architecture.md`.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.errors import (
     IllegalTransition,
+    LedgerRejected,
     OrderCancelled,
     OrderConflict,
     OrderEnded,
@@ -24,8 +26,8 @@ from shared.errors import (
     PermanentError,
     TooManyStarts,
 )
-from shared.execution_names import Execution
-from shared.ledger_item import LedgerEntry
+from shared.execution_names import Execution, refuse_attempt_after_last
+from shared.ledger_item import LedgerEntry, recorded_error
 from shared.ledger_table import Condition, LedgerTable
 from shared.order import Order
 from shared.states import RETRYABLE, TERMINAL, State, predecessors
@@ -33,6 +35,9 @@ from shared.states import RETRYABLE, TERMINAL, State, predecessors
 MAX_STARTS: Final = 15
 """How often enrich may begin in one attempt: a step that kills its process asks no retry policy. More than the
 ledger's policy tries, so that an outage is sat out."""
+
+MAX_RESULT_BYTES: Final = 16 * 1024
+"""Of a result as JSON text: the item has to keep it beside the order, the enrichment and the history."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,10 @@ class Ledger(LedgerTable):
     def claim(self, order: Order, me: Execution) -> Claimed | AlreadyCompleted:
         """An execution's first write: RECEIVED and ENRICHING, or the reason why not.
 
-        Raises `OrderConflict`, `OrderInProgress`, `OrderCancelled` or `OrderEnded`, having written nothing, and
-        `TooManyStarts` when this attempt began too often.
+        Raises `TooManyAttempts`, `OrderConflict`, `OrderInProgress`, `OrderCancelled` or `OrderEnded`, having written
+        nothing, and `TooManyStarts` when this attempt began too often.
         """
+        refuse_attempt_after_last(me.order_id, me.attempt)
         starts = 1
         found = self._begin_enriching(order, me, after=None)
         while found is not None:  # whoever loses a race below sees the item that won, and decides afresh
@@ -97,13 +103,18 @@ class Ledger(LedgerTable):
         self._advance(me, (State.FINALIZING,))
 
     def completed(self, me: Execution, result: Mapping[str, Any]) -> Mapping[str, Any]:
-        """COMPLETED, with the result. Answers the result on record. Raises as `_advance` does."""
+        """COMPLETED, with the result. Answers the result on record.
+
+        Raises `LedgerRejected` for a result larger than MAX_RESULT_BYTES, and as `_advance` does.
+        """
+        if (size := len(json.dumps(result))) > MAX_RESULT_BYTES:
+            raise LedgerRejected(f"a result of {size} bytes, more than the {MAX_RESULT_BYTES} allowed")
         written_before = self._advance(me, (State.COMPLETED,), {"result": result})
         return (written_before and written_before.result) or result
 
     def failed(self, me: Execution, error_type: str, message: str) -> None:
-        """FAILED, with the error's type and message. Raises as `_advance` does."""
-        error = {"type": error_type, "message": message}
+        """FAILED, with the beginning of the error's type and message. Raises as `_advance` does."""
+        error = recorded_error(error_type, message)
         self._advance(me, (State.FAILED,), {"error": error}, detail=f"{error_type}: {message}")
 
     def _begin_enriching(self, order: Order, me: Execution, after: LedgerEntry | None) -> LedgerEntry | None:

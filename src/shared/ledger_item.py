@@ -13,8 +13,18 @@ STATE_INDEX: Final = "StateIndex"
 SHARDS: Final = 4
 """Partitions of the index per state: one takes about 1,000 writes a second, a Region starts 300 executions."""
 
-MAX_MESSAGE_LENGTH: Final = 1024
-"""Of an error's text, its type or a reason, each: they are kept in an item that has a limit."""
+MAX_TEXT_BYTES: Final = 1024
+"""Of an error's type, its message and a transition's detail, each, in UTF-8: DynamoDB counts an item's 400 KB so."""
+
+
+def kept_text(text: str) -> str:
+    """The beginning of a text, as much as the item keeps; a lone surrogate, which DynamoDB refuses, is escaped."""
+    return text.encode(errors="backslashreplace")[:MAX_TEXT_BYTES].decode(errors="ignore")
+
+
+def recorded_error(error_type: str, message: str) -> dict[str, str]:
+    """The item's `error`."""
+    return {"type": kept_text(error_type), "message": kept_text(message)}
 
 
 @dataclass(frozen=True)
@@ -31,8 +41,9 @@ class Transition:
     execution_arn: str | None = None
 
     def stored(self) -> dict[str, Any]:
-        """The entry as the item's `history` holds it, without what is not set."""
-        optional = {"detail": self.detail, "executionArn": self.execution_arn}
+        """The entry as the item's `history` holds it: the beginning of its detail, and without what is not set."""
+        detail = None if self.detail is None else kept_text(self.detail)
+        optional = {"detail": detail, "executionArn": self.execution_arn}
         return {"state": self.state, "at": self.at, "attempt": self.attempt} | {
             name: value for name, value in optional.items() if value is not None
         }

@@ -7,7 +7,7 @@ are one. The execution's first write then takes the order over, and says in the 
 from dataclasses import dataclass
 
 from shared.errors import FieldError, IllegalTransition, InvalidOrder, OrderEnded, OrderUnknown
-from shared.execution_names import MAX_ATTEMPT
+from shared.execution_names import refuse_attempt_after_last
 from shared.executions import ENDED_BADLY, OrderExecutions
 from shared.ledger_table import LedgerTable
 from shared.order import Order, order_from
@@ -25,23 +25,22 @@ class Retry:
 def retry(order_id: str, ledger: LedgerTable, executions: OrderExecutions, corrected: Order | None = None) -> Retry:
     """Start the order's next attempt, with the recorded order or a corrected one.
 
-    Raises `OrderUnknown`; `IllegalTransition` for an order that is not FAILED, TIMED_OUT or STOPPED, or whose attempts
-    have no further name (an execution started by hand may say it is the last one's); `InvalidOrder`
-    for a correction with another order's id, or a recorded order that this version no longer takes; `OrderConflict`
-    when this attempt was started with another body; `OrderEnded` when it was started before and has ended without
-    a trace in the ledger, which the reconciler brings there; `StartUnavailable` and `ExecutionUnavailable`.
+    Raises `OrderUnknown`; `IllegalTransition` for an order that is not FAILED, TIMED_OUT or STOPPED; `TooManyAttempts`
+    after its last attempt (an execution started by hand may say that it is the last); `InvalidOrder` for a correction
+    with another order's id, or a recorded order that this version no longer takes; `OrderConflict` when this attempt
+    was started with another body; `OrderEnded` when it was started before and has ended without a trace in the ledger,
+    which the reconciler brings there; `StartUnavailable` and `ExecutionUnavailable`.
     """
     before = ledger.get(order_id)
     if before is None:
         raise OrderUnknown(f"order {order_id} is not in the ledger")
     if before.state not in RETRYABLE:
         raise IllegalTransition(f"order {order_id} is {before.state}: only a {_names()} order can be retried")
-    if before.attempt >= MAX_ATTEMPT:
-        raise IllegalTransition(f"order {order_id} is in its last attempt, {before.attempt}")
+    attempt = before.attempt + 1
+    refuse_attempt_after_last(order_id, attempt)
     if corrected is not None and corrected.order_id != order_id:
         raise InvalidOrder([FieldError("orderId", f"the correction is of order {corrected.order_id}")])
     order = corrected or order_from(before.order)
-    attempt = before.attempt + 1
     execution_arn = executions.start(order, attempt)
     # A start joins whatever has the name, also what ended long ago.
     started = executions.get(execution_arn)

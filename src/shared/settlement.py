@@ -8,19 +8,21 @@ The ledger is the authority. Asked about an ended execution, in this order, as o
 4. it is named for the attempt after one that may be retried: a retry that died before its first write. RECEIVED and
    the end, as that attempt;
 5. it carries another body, and that is not noted yet: a conflict, which is to be rejected and then noted.
+
+One that owns nothing and is named for an attempt after the last (`MAX_ATTEMPT`) changes nothing.
 """
 
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from shared.execution_names import Execution
-from shared.ledger_item import MAX_MESSAGE_LENGTH, LedgerEntry
+from shared.execution_names import MAX_ATTEMPT, Execution
+from shared.ledger_item import LedgerEntry, recorded_error
 from shared.ledger_table import Condition, LedgerTable, unmoved
 from shared.order import Order
 from shared.states import TERMINAL, State
 
 MAX_CONFLICTS = 100
-"""Conflicts noted in one item: each takes some 200 bytes of DynamoDB's 400 KB."""
+"""Conflicts noted in one item: each takes some 200 bytes of DynamoDB's 400 KB, and 1,100 if its ARN is the longest."""
 
 _NO_CONFLICTS = Condition("attribute_exists(orderId) AND attribute_not_exists(conflicts)")
 
@@ -37,27 +39,25 @@ class Settlement(Enum):
     CROWDED = auto()
     """It came with another body, as did more executions than the item can note: rejected now, it would be again by
     every sweep."""
+    AFTER_LAST_ATTEMPT = auto()
+    """It is named for an attempt that no order may have."""
 
 
 @dataclass(frozen=True)
 class End:
     """An execution's end that is not success: FAILED, TIMED_OUT or STOPPED, and why.
 
-    The reason may be a megabyte of anybody's text (`StopDurableExecution`): its beginning is kept.
+    The reason may be a megabyte of anybody's text (`StopDurableExecution`): the ledger keeps its beginning.
     """
 
     state: State
     error_type: str
     message: str
 
-    def __post_init__(self) -> None:
-        for name in ("error_type", "message"):
-            object.__setattr__(self, name, getattr(self, name)[:MAX_MESSAGE_LENGTH])
-
     @property
     def fields(self) -> dict[str, object]:
         """The item's fields at this end."""
-        return {"error": {"type": self.error_type, "message": self.message}}
+        return {"error": recorded_error(self.error_type, self.message)}
 
     @property
     def detail(self) -> str:
@@ -69,15 +69,17 @@ def settle(ledger: LedgerTable, order: Order, execution: Execution, end: End) ->
     """Bring the ledger to an execution's end, where it is that execution's to end. Raises as `LedgerTable` does."""
     found = ledger.get(order.order_id)
     while True:  # whoever loses a race sees the item that won, and decides afresh
-        if found is None:
-            found = _ended_unseen(ledger, order, execution, end, after=None)
-        elif found.execution_arn == execution.arn:
+        if found is not None and found.execution_arn == execution.arn:
             if found.state in TERMINAL:
                 note_status(ledger, found, end.state)
                 return Settlement.AGREED
             found = end_attempt(ledger, found, end)
-        elif execution.arn in found.owners:
+        elif found is not None and execution.arn in found.owners:
             return Settlement.AGREED
+        elif execution.attempt > MAX_ATTEMPT:
+            return Settlement.AFTER_LAST_ATTEMPT
+        elif found is None:
+            found = _ended_unseen(ledger, order, execution, end, after=None)
         elif execution.named and found.is_followed_by(execution.attempt):
             found = _ended_unseen(ledger, order, execution, end, after=found)
         elif found.order_digest != order.digest() and not found.has_conflict(execution.arn):

@@ -55,6 +55,13 @@ class Endings(DeployedPipeline):
         assert "FunctionError" not in response
         return json.loads(response["Payload"].read())
 
+    def sweeps_log(self):
+        """The lines of all sweeps so far."""
+        group = f"/aws/lambda/{self.outputs['OrderSweepArn'].rpartition(':')[2]}"
+        pages = self.logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+        messages = (event["message"] for page in pages for event in page["events"])
+        return [json.loads(message) for message in messages if message.startswith("{")]
+
     def status_changes_left(self):
         counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
         left = self.sqs.get_queue_attributes(
@@ -144,6 +151,26 @@ def test_another_body_that_only_the_orchestrator_could_see_is_rejected_once(pipe
     reject = pipeline.rejected('{"currency":"EUR","orderId":"' + order.order_id + '"}')
     assert (reject["reasonCode"], reject["sourceMessageId"]) == ("ORDER_CONFLICT", arn)
     assert pipeline.ledger.get(order.order_id).order == order.order
+
+
+def test_a_bad_direct_invoke_is_logged_by_one_sweep_and_by_no_other(pipeline):
+    with pipeline.unheard():
+        answer = pipeline.functions.invoke(
+            FunctionName=pipeline.outputs["DurableOrderProcessorArn"], InvocationType="Event", Payload=b'"no order"'
+        )
+        arn = answer["DurableExecutionArn"]
+        pipeline.until(lambda: pipeline.orders.get(arn).status == "FAILED", f"{arn} to fail")
+        ended_before = sum(line.get("message") == "swept" for line in pipeline.sweeps_log())
+        for _ in range(2):
+            assert pipeline.sweep()["failed"] == 0
+
+        def both():
+            lines = pipeline.sweeps_log()
+            ended = sum(line.get("message") == "swept" for line in lines)
+            return lines if ended >= ended_before + 2 else None
+
+        lines = pipeline.until(both, "the last lines of both sweeps")
+    assert [line["message"] for line in lines if line.get("executionArn") == arn] == ["execution without an order"]
 
 
 def test_an_order_whose_execution_is_stopped_and_deleted_unheard_is_ended_by_the_sweep(pipeline):

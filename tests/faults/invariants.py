@@ -4,6 +4,7 @@
   attempts with one owner each.
 - One execution for each order and attempt, and no attempt that nobody asked for.
 - The ledger and Lambda agree on every end: the table "Which ends agree" of docs/architecture.md.
+- Every execution that ended badly left its trace in an order, or has a mark: nobody has to look at it again.
 - Every message is done with, rejected with its reason, or in the dead-letter queue; nothing is left in a queue.
 """
 
@@ -68,6 +69,7 @@ def violations(observed: Observed, sent: Sent) -> list[str]:
         *_rejects(observed, sent),
         *_executions(observed, sent),
         *_ends(observed),
+        *_unmarked(observed),
     ]
 
 
@@ -208,6 +210,17 @@ def _ends(observed: Observed) -> Iterator[str]:
             yield from _stranger_ends(observed, entry, record, order)
 
 
+def _unmarked(observed: Observed) -> Iterator[str]:
+    """Executions that ended badly, and of which neither an order nor a mark tells."""
+    for record in observed.records:
+        if record.status not in ENDED_BADLY or record.arn in observed.marked:
+            continue
+        order = _order_of(observed, record)
+        entry = observed.entries.get(order.order_id) if order else None
+        if entry is None or not (record.arn in entry.owners or entry.has_conflict(record.arn)):
+            yield f"execution {record.arn} ended {record.status}, and neither an order nor a mark tells of it"
+
+
 def _owner_ends(entry: LedgerEntry, record: Record) -> Iterator[str]:
     if entry.state not in TERMINAL:
         return  # said of its history
@@ -240,7 +253,9 @@ def _stranger_ends(observed: Observed, entry: LedgerEntry, record: Record, order
     """An execution that never owned its order: refused, answered with the recorded result, or dead before it began."""
     same = entry.order_digest == order.digest()
     me = execution_of(order, record.arn, observed.stack_id)
-    told = entry.has_conflict(record.arn) or len(entry.conflicts) >= MAX_CONFLICTS
+    # One that was refused as a duplicate, before a retry changed the order's body, is no conflict.
+    was_a_duplicate = record.arn in observed.marked and entry.attempt > 1
+    told = entry.has_conflict(record.arn) or len(entry.conflicts) >= MAX_CONFLICTS or was_a_duplicate
     if record.status == "SUCCEEDED":
         if entry.state is not State.COMPLETED or not same:
             yield f"execution {record.arn} succeeded for order {entry.order_id}, which is {entry.state} by another"

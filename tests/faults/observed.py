@@ -45,7 +45,10 @@ class Record:
 
 @dataclass(frozen=True)
 class Observed:
-    """Everything there is. `left` has the queues that should be empty, by the names of their outputs."""
+    """Everything there is. `left` has the queues that should be empty, by the names of their outputs.
+
+    `marked`: the ARNs of executions that the reconciler examined and that left no trace in an order.
+    """
 
     stack_id: str
     entries: Mapping[str, LedgerEntry]
@@ -53,6 +56,7 @@ class Observed:
     rejected: Sequence[Message]
     dead: Sequence[Message]
     left: Mapping[str, int]
+    marked: frozenset[str] = frozenset()
 
 
 def observe(stack: Any) -> Observed:
@@ -66,6 +70,7 @@ def observe(stack: Any) -> Observed:
         rejected=_messages(stack, "RejectedOrdersQueueUrl"),
         dead=_messages(stack, "OrdersDlqUrl"),
         left={queue: _count(stack, queue) for queue in QUEUES},
+        marked=frozenset(_marked(stack)),
     )
 
 
@@ -96,6 +101,15 @@ def _entries(stack: Any) -> Iterator[LedgerEntry]:
         .paginate(TableName=stack.outputs["LedgerTableName"], ConsistentRead=True)
     )
     return (LedgerEntry.of(item) for page in pages for item in page["Items"])
+
+
+def _marked(stack: Any) -> Iterator[str]:
+    pages = (
+        stack.client("dynamodb")
+        .get_paginator("scan")
+        .paginate(TableName=stack.outputs["OperationsTableName"], ConsistentRead=True)
+    )
+    return (item["pk"]["S"].removeprefix("EXECUTION#") for page in pages for item in page["Items"])
 
 
 def _listed(stack: Any, **filters: Any) -> Iterator[dict[str, Any]]:

@@ -74,7 +74,7 @@ def reject(source, text, reason="ORDER_CONFLICT"):
     return Message(f"reject of {source}", text, {"sourceMessageId": source, "reasonCode": reason})
 
 
-def observed(entries=None, records=None, rejected=(), dead=(), left=None):
+def observed(entries=None, records=None, *, rejected=(), dead=(), left=None, marked=()):
     entries = [entry(attempt(COMPLETED))] if entries is None else entries
     return Observed(
         STACK_ID,
@@ -83,6 +83,7 @@ def observed(entries=None, records=None, rejected=(), dead=(), left=None):
         rejected,
         dead,
         left or {"OrdersQueueUrl": 0},
+        frozenset(marked),
     )
 
 
@@ -136,8 +137,20 @@ AS_IT_MUST_BE = {
         sent(direct=[body()]),
     ),
     "a direct invoke of a running order": (
-        observed(records=[record(), record("FAILED", "OrderInProgress", arn=UNNAMED)]),
+        observed(records=[record(), record("FAILED", "OrderInProgress", arn=UNNAMED)], marked=[UNNAMED]),
         sent(direct=[body()]),
+    ),
+    "a direct invoke of what is no order": (
+        observed(records=[record(), record("FAILED", "NotJson", arn=UNNAMED, input="{")], marked=[UNNAMED]),
+        sent(),
+    ),
+    "a duplicate of an order that was corrected after it": (
+        observed(
+            [entry(attempt(FAILED), attempt(COMPLETED, 2), order_digest=parse_order(OTHER_BODY).digest())],
+            [*RETRIED_RECORDS, record("FAILED", "OrderInProgress", arn=UNNAMED)],
+            marked=[UNNAMED],
+        ),
+        sent(direct=[body()], corrections=[OTHER_BODY], retries=Counter(A=1)),
     ),
 }  # fmt: skip
 
@@ -215,6 +228,14 @@ WRONG = {
     "came with another body of order A": (
         observed(records=[record(), LATE]),
         sent(direct=[OTHER_BODY]),
+    ),
+    "neither an order nor a mark tells": (
+        observed(records=[record(), record("FAILED", "OrderInProgress", arn=UNNAMED)]),
+        sent(direct=[body()]),
+    ),
+    "FAILED, and neither an order nor a mark tells": (
+        observed(records=[record(), record("FAILED", "NotJson", arn=UNNAMED, input="{")]),
+        sent(),
     ),
     "answered 1997, and the ledger has 2026": (
         observed(records=[record(result='{"processedAt": "1997"}')]),

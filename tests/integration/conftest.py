@@ -1,13 +1,18 @@
 """The ledger over moto and the template's own table; Lambda's executions and the rejected orders beside it."""
 
 import itertools
+from datetime import timedelta
 
 import pytest
 
+from reconciler.marks import Marks
+from reconciler.pace import Pace
+from reconciler.reconciler import Reconciler
 from shared.ledger import Ledger
 from shared.rejects import RejectedOrders
 from tests.integration.executions import ExecutionsOnLambda
 from tests.integration.orders import OrderInLedger
+from tests.unit.test_executions import STACK_ID
 from tests.unit.transport import session
 
 
@@ -15,6 +20,16 @@ from tests.unit.transport import session
 def ledger(dynamodb, ledger_table):
     ticks = itertools.count()
     return Ledger(dynamodb, ledger_table, now=lambda: f"2026-01-01T00:00:{next(ticks):06.3f}Z")
+
+
+@pytest.fixture
+def marks(dynamodb, operations_table):
+    return Marks(dynamodb, operations_table, keep=timedelta(days=2), sleep=lambda _: None)
+
+
+@pytest.fixture
+def reconciler(ledger, on_lambda, rejected, marks, logger):
+    return Reconciler(ledger, on_lambda.orders, rejected, marks, STACK_ID, Pace(1_000_000), logger)
 
 
 @pytest.fixture

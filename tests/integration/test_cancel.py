@@ -12,7 +12,7 @@ from shared.errors import (
     OrderUnknown,
 )
 from shared.execution_names import Execution
-from shared.ledger_item import MAX_MESSAGE_LENGTH, state_shard
+from shared.ledger_item import MAX_TEXT_BYTES, state_shard
 from shared.ledger_table import unmoved
 from shared.states import TRANSITIONS, State
 from tests.integration.orders import ORDER, PATH
@@ -81,7 +81,7 @@ def test_an_order_cancelled_without_a_reason_has_none_in_its_history(kept, owner
 
 def test_of_a_long_reason_the_history_keeps_the_beginning(kept, owner, cancelled):
     kept.put_in(State.WAITING, owner=owner)
-    assert cancelled("no " * 500_000).history[-1].detail == ("no " * 500_000)[:MAX_MESSAGE_LENGTH]
+    assert cancelled("no " * 500_000).history[-1].detail == ("no " * 500_000)[:MAX_TEXT_BYTES]
 
 
 def test_an_order_that_nobody_knows_cannot_be_cancelled(kept, cancelled, on_lambda):

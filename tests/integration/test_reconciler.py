@@ -2,15 +2,16 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
+from reconciler.marks import Mark
 from reconciler.pace import Pace
-from reconciler.reconciler import Reconciler
 from shared import settlement
 from shared.errors import ExecutionUnavailable, LedgerUnavailable, RejectUnavailable
-from shared.execution_names import Execution
+from shared.execution_names import Execution, stack_hash
 from shared.executions import ENDED_BADLY
 from shared.ledger_table import unmoved
 from shared.order import parse_order
@@ -74,8 +75,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(ledger, on_lambda, rejected, logger, log):
-    return Bench(Reconciler(ledger, on_lambda.orders, rejected, STACK_ID, Counted(), logger), on_lambda, log)
+def bench(reconciler, on_lambda, log):
+    return Bench(replace(reconciler, pace=Counted()), on_lambda, log)
 
 
 # ── what a report of an end comes to ──────────────────────────────────────────────────────────────
@@ -138,6 +139,8 @@ def test_events_repeated_late_and_in_any_order_come_to_the_same_item(bench, kept
             bench.ended(execution.arn, status)
         outcomes.append(kept.item())
         dynamodb.delete_item(TableName="LedgerTable", Key={"orderId": {"S": "ORDER-1"}})
+        for mark in dynamodb.scan(TableName="OperationsTable")["Items"]:
+            dynamodb.delete_item(TableName="OperationsTable", Key={key: mark[key] for key in ("pk", "sk")})
     for item in outcomes:
         assert (item["state"], item["attempt"], item["version"], item["executionArn"]) == ("STOPPED", 2, 7, second.arn)
         assert [step["state"] for step in item["history"]] == history
@@ -310,6 +313,87 @@ def test_an_execution_that_is_being_deleted_gives_its_order_the_end_that_was_rep
         kept.put_in(State.WAITING, owner=owner, order=ORDER)
     bench.ended(owner.arn, status)
     assert kept.item()["state"] == status
+
+
+# ── what leaves no trace in an order ──────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("attempt", [1, None], ids=["named", "a direct invoke"])
+def test_an_execution_without_an_order_is_read_and_logged_once(bench, on_lambda, attempt):
+    arn = bench.execution(attempt=attempt, order="not an order").arn
+    for _ in range(3):
+        bench.ended(arn, "FAILED")
+    assert on_lambda.asked == ["GetDurableExecution"]
+    assert bench.line()["message"] == "execution without an order"
+
+
+def test_an_execution_that_is_gone_is_looked_for_and_logged_once(bench, on_lambda):
+    arn = bench.execution().arn
+    on_lambda.forget(arn)
+    for _ in range(3):
+        bench.ended(arn, "FAILED")
+    assert on_lambda.asked == ["GetDurableExecution"]
+    assert bench.line()["level"] == "ERROR"
+
+
+def test_a_conflict_too_many_is_read_and_logged_once(bench, kept, on_lambda, monkeypatch):
+    monkeypatch.setattr(settlement, "MAX_CONFLICTS", 0)
+    kept.put_in(State.WAITING, order=ORDER)
+    arn = bench.execution(attempt=1, order=OTHER_BODY).arn
+    for _ in range(3):
+        bench.ended(arn, "FAILED")
+    assert on_lambda.asked == ["GetDurableExecution"]
+    assert bench.line()["message"] == "too many conflicts, not rejected"
+
+
+@pytest.mark.parametrize("order", [ORDER, OTHER_BODY], ids=["its own order", "a conflict"])
+def test_a_direct_invoke_that_left_its_trace_is_read_once_too(bench, kept, on_lambda, order):
+    """Without a name, nothing but its input says in which order."""
+    if order is OTHER_BODY:
+        kept.put_in(State.WAITING, order=ORDER)
+    arn = bench.execution(order=order).arn
+    for _ in range(3):
+        bench.ended(arn, "FAILED")
+    assert on_lambda.asked == ["GetDurableExecution"]
+
+
+def test_an_execution_named_for_an_attempt_after_the_last_is_read_and_logged_once(bench, kept, on_lambda):
+    arn = on_lambda.end(on_lambda.begin(ORDER, f"{stack_hash(STACK_ID)}-ORDER-1-999999"), "FAILED")
+    for _ in range(3):
+        bench.ended(arn, "FAILED")
+    assert kept.item() is None
+    assert on_lambda.asked == ["GetDurableExecution"]
+    assert bench.line()["message"] == "attempt after the last"
+
+
+def test_a_marked_execution_that_has_the_next_attempts_name_is_recorded_when_the_order_fails(bench, kept, on_lambda):
+    """Else nobody could retry the order while Lambda keeps the name."""
+    owner = bench.execution(attempt=1, status="RUNNING")
+    kept.put_in(State.WAITING, owner=owner, order=ORDER)
+    early = bench.execution(attempt=2)
+    for _ in range(2):
+        bench.ended(early.arn, "FAILED")
+    assert on_lambda.asked == ["GetDurableExecution"]
+    entry = bench.ledger.get("ORDER-1")
+    bench.ledger.move("ORDER-1", 1, (State.FAILED,), unmoved(entry))
+    bench.ended(early.arn, "FAILED")
+    assert (kept.item()["attempt"], kept.item()["executionArn"]) == (2, early.arn)
+
+
+def test_a_marked_execution_that_owns_its_order_after_all_is_brought_to_its_end(bench, kept, marks):
+    """A late first write of a process that Lambda has given up on."""
+    owner = bench.execution(attempt=1)
+    marks.put(owner.arn, Mark.UNTIL_NEXT_ATTEMPT)
+    kept.put_in(State.ENRICHING, owner=owner, order=ORDER)
+    bench.ended(owner.arn, "FAILED")
+    assert kept.item()["state"] == "FAILED"
+
+
+@pytest.mark.parametrize("status", [*NOT_ENDED, "SUCCEEDED"])
+def test_an_execution_that_lambda_does_not_say_ended_badly_is_not_marked(bench, marks, status):
+    arn = bench.execution(status=status).arn
+    bench.ended(arn, "FAILED")
+    assert marks.of([arn]) == {}
 
 
 # ── a conflict ────────────────────────────────────────────────────────────────────────────────────

@@ -17,12 +17,13 @@ MARK = "zqMARKqz"
 
 
 @pytest.fixture
-def function(rejected, ledger, on_lambda, monkeypatch):
+def function(rejected, ledger, operations_table, on_lambda, monkeypatch):
     """The module as it comes up on Lambda, its client of Lambda replaced."""
     for name, value in {
         "ORCHESTRATOR_ARN": ALIAS,
         "REJECTED_ORDERS_QUEUE_URL": rejected._queue_url,
         "LEDGER_TABLE": "LedgerTable",
+        "OPERATIONS_TABLE": operations_table,
         "STACK_ID": STACK_ID,
         "WAIT_SECONDS": "2",
         "EXECUTION_TIMEOUT_SECONDS": "900",

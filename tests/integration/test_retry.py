@@ -11,6 +11,7 @@ from shared.errors import (
     OrderEnded,
     OrderUnknown,
     StartUnavailable,
+    TooManyAttempts,
 )
 from shared.execution_names import MAX_ATTEMPT, Execution, execution_of
 from shared.ledger_table import unmoved
@@ -164,10 +165,10 @@ def test_an_order_that_this_version_no_longer_takes_is_refused_with_its_fields(l
     assert on_lambda.asked == []
 
 
-def test_after_the_last_attempt_that_has_a_name_there_is_no_other(kept, retried, on_lambda):
+def test_after_the_last_attempt_that_an_order_may_have_there_is_no_other(kept, retried, on_lambda):
     """An execution started by hand can claim to be that."""
     kept.put_in(State.FAILED, owner=Execution("ORDER-1", "arn:last", MAX_ATTEMPT, named=True))
-    with pytest.raises(IllegalTransition, match="last attempt"):
+    with pytest.raises(TooManyAttempts, match=f"an order has at most {MAX_ATTEMPT} attempts"):
         retried()
     assert on_lambda.asked == []
 

@@ -1,13 +1,12 @@
 """How the ledger and an execution that did not succeed come to the same end: every case, every race, every field."""
 
-import json
 from dataclasses import replace
 
 import pytest
 
 from shared.errors import IllegalTransition
-from shared.execution_names import Execution
-from shared.ledger_item import MAX_MESSAGE_LENGTH, state_shard
+from shared.execution_names import MAX_ATTEMPT, Execution
+from shared.ledger_item import MAX_TEXT_BYTES, kept_text, state_shard
 from shared.ledger_table import unmoved
 from shared.settlement import (
     MAX_CONFLICTS,
@@ -416,6 +415,41 @@ def test_of_an_errors_type_and_text_the_ledger_keeps_the_beginning(ledger, kept)
     long = End(State.STOPPED, "T" * 500_000, "\U0001f600" * 500_000)
     settle(ledger, ORDER, OWNER, long)
     kept = kept.item()
-    assert kept["error"] == {"type": "T" * MAX_MESSAGE_LENGTH, "message": "\U0001f600" * MAX_MESSAGE_LENGTH}
-    assert kept["history"][-1]["detail"] == f"{kept['error']['type']}: {kept['error']['message']}"
-    assert len(json.dumps(kept, ensure_ascii=False).encode()) < 20_000
+    assert kept["error"] == {"type": "T" * MAX_TEXT_BYTES, "message": "\U0001f600" * (MAX_TEXT_BYTES // 4)}
+    assert kept["history"][-1]["detail"] == "T" * MAX_TEXT_BYTES
+
+
+@pytest.mark.parametrize("character", ["a", "ü", "€", "\U0001f600"])
+@pytest.mark.parametrize("before", ["", "a", "aa", "aaa"])
+def test_a_text_is_cut_by_bytes_and_never_inside_a_character(character, before):
+    text = before + character * MAX_TEXT_BYTES
+    kept = kept_text(text)
+    assert text.startswith(kept)
+    assert MAX_TEXT_BYTES - len(character.encode()) < len(kept.encode()) <= MAX_TEXT_BYTES
+
+
+def test_a_lone_surrogate_in_a_reason_does_not_keep_an_order_from_its_end(ledger, kept):
+    """Lambda's JSON can carry one, and DynamoDB refuses it."""
+    settle(ledger, ORDER, OWNER, End(State.STOPPED, "Broken", "half \ud83d"))
+    assert kept.item()["error"]["message"] == "half \\ud83d"
+
+
+# ── after the last attempt ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("state", [None, *State])
+@pytest.mark.parametrize("body", [ORDER, OTHER_BODY], ids=["the same body", "another"])
+def test_an_execution_named_for_an_attempt_after_the_last_changes_nothing(ledger, kept, state, body):
+    if state:
+        kept.put_in(state, owner=replace(OWNER, attempt=MAX_ATTEMPT))
+    before = kept.item()
+    after_last = Execution("ORDER-1", "arn:late", MAX_ATTEMPT + 1, named=True)
+    assert settle(ledger, body, after_last, STOPPED) is Settlement.AFTER_LAST_ATTEMPT
+    assert kept.item() == before
+
+
+def test_an_attempt_after_the_last_that_an_older_version_let_begin_is_brought_to_its_end(ledger, kept):
+    old = replace(OWNER, attempt=MAX_ATTEMPT + 7)
+    kept.put_in(State.WAITING, owner=old)
+    assert settle(ledger, ORDER, old, STOPPED) is Settlement.RECORDED
+    assert kept.item()["state"] == "STOPPED"

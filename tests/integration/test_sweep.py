@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from reconciler import sweep as sweep_module
-from reconciler.pace import Pace
-from reconciler.reconciler import Reconciler
+from reconciler.marks import Mark
 from reconciler.sweep import LATE, RESERVE_S, STILL, Sweep
 from shared.clock import timestamp
 from shared.errors import ExecutionUnavailable, LedgerUnavailable
@@ -17,7 +16,7 @@ from shared.executions import ExecutionSummary
 from shared.ledger import Ledger
 from shared.order import parse_order
 from shared.states import State
-from tests.unit.test_executions import STACK_ID, name_of
+from tests.unit.test_executions import name_of
 from tests.unit.transport import refusal
 
 WAIT = timedelta(hours=1)
@@ -69,9 +68,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(ledger, on_lambda, rejected, logger, log):
-    reconciler = Reconciler(ledger, on_lambda.orders, rejected, STACK_ID, Pace(1_000_000), logger)
-    return Bench(Sweep(reconciler, WAIT, EXECUTION_TIMEOUT, logger), on_lambda, ledger._client, log)
+def bench(reconciler, on_lambda, dynamodb, log):
+    return Bench(Sweep(reconciler, WAIT, EXECUTION_TIMEOUT, reconciler.logger), on_lambda, dynamodb, log)
 
 
 # ── what it finds ─────────────────────────────────────────────────────────────────────────────────
@@ -113,6 +111,70 @@ def test_nothing_to_look_at_is_a_sweep_too(bench):
     assert bench.run() == {"cases": 0, "failed": 0, "left": 0}
     (line,) = bench.logged("swept")
     assert (line["level"], line["cases"], line["failed"], line["left"]) == ("INFO", 0, 0, 0)
+
+
+# ── executions without an order ───────────────────────────────────────────────────────────────────
+
+
+def bad_invokes(on_lambda, count):
+    return [on_lambda.end(on_lambda.begin("not an order"), "FAILED") for _ in range(count)]
+
+
+def test_an_execution_without_an_order_is_read_and_logged_by_one_sweep_alone(bench, on_lambda):
+    bad_invokes(on_lambda, 13)
+    for sweep in range(3):
+        assert bench.run() == {"cases": 13 if sweep == 0 else 0, "failed": 0, "left": 0}
+        assert on_lambda.count("GetDurableExecution") == 13
+        assert len(bench.logged("execution without an order")) == 13
+
+
+def test_a_lost_order_among_two_thousand_marked_executions_is_found_by_one_sweep(bench, on_lambda, dynamodb, marks):
+    """In four reads' time: each case that is looked at takes one."""
+    for arn in bad_invokes(on_lambda, 2_000):
+        marks.put(arn, Mark.FINAL)
+    bench.execution("LOST", "FAILED")
+    requests = []
+    dynamodb.meta.events.register("before-call.dynamodb.*", lambda model, **_: requests.append(model.name))
+    remaining = iter([250.0] * 4)
+    assert bench.run(lambda: next(remaining)) == {"cases": 1, "failed": 0, "left": 0}
+    assert bench.state("LOST") == "FAILED"
+    assert on_lambda.count("GetDurableExecution") == 1
+    # 2,001 keys at a hundred each, and the case's own look.
+    assert requests.count("BatchGetItem") == 21 + 1
+
+
+def test_a_duplicate_that_left_no_trace_is_read_once_and_its_name_costs_no_read_after(bench, on_lambda):
+    bench.order("ONCE", bench.execution("ONCE"), State.WAITING, unmoved=timedelta())
+    on_lambda.records.clear()
+    bench.execution("ONCE", "FAILED")
+    for _ in range(3):
+        assert bench.run() == {"cases": 1, "failed": 0, "left": 0}
+        assert on_lambda.count("GetDurableExecution") == 1
+
+
+@pytest.mark.parametrize("operation", ["BatchGetItem", "PutItem"])
+def test_while_marks_cannot_be_had_nothing_is_lost_and_the_next_sweep_looks_again(
+    bench, on_lambda, dynamodb, operation
+):
+    bad_invokes(on_lambda, 2)
+    bench.execution("LOST", "FAILED")
+    away = [True]
+
+    def refuse(**_):
+        error = {"Error": {"Code": "ResourceNotFoundException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+        return (type("Response", (), {"status_code": 400}), error) if away else None
+
+    dynamodb.meta.events.register(f"before-call.dynamodb.{operation}", refuse)
+    assert bench.run() == {"cases": 3, "failed": 0, "left": 0}
+    assert bench.state("LOST") == "FAILED"
+    said = bench.logged("marks not read" if operation == "BatchGetItem" else "execution not marked")
+    assert said
+    assert {line["level"] for line in said} == {"ERROR"}
+    away.clear()
+    bench.run()
+    reads = on_lambda.count("GetDurableExecution")
+    assert bench.run()["failed"] == 0
+    assert on_lambda.count("GetDurableExecution") == reads
 
 
 # ── how long it is patient ────────────────────────────────────────────────────────────────────────

@@ -252,6 +252,18 @@ def test_an_error_that_leaves_the_handler_fails_the_execution_at_once(run, clien
     assert kinds(events(response["DurableExecutionArn"])).count("InvocationCompleted") == 1
 
 
+def test_a_list_without_a_qualifier_has_the_executions_of_published_versions(start, end, client, outputs):
+    """botocore's model says "all versions", an older API reference "$LATEST". The pipeline's sweep relies on it."""
+    arn = start("step", **{"with": {}})
+    function, _, name, _ = arn.split("/")
+    assert function.rpartition(":")[2].isdigit()  # the version behind the alias
+    end(arn)
+    listed = client.list_durable_executions_by_function(
+        FunctionName=outputs["OperationsName"], DurableExecutionName=name
+    )
+    assert [execution["DurableExecutionArn"] for execution in listed["DurableExecutions"]] == [arn]
+
+
 def test_a_step_result_of_256_kilobytes_outlives_an_invocation(run):
     assert run("large", bytes=262_142)[1] == 262_142  # and two quotation marks
 

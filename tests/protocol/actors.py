@@ -7,6 +7,7 @@ from dataclasses import replace
 from orchestrator import steps
 from shared.cancel import cancel
 from shared.errors import PermanentError
+from shared.execution_names import MAX_ATTEMPT
 from shared.ledger import AlreadyCompleted, Claimed
 from shared.retry import retry
 from shared.states import RETRYABLE, State
@@ -23,6 +24,7 @@ from tests.protocol.pipeline_model import (
     RECORD_ENRICHMENT,
     RECORD_FAILURE,
     RUNNING,
+    mishaps,
     settle,
 )
 from tests.protocol.stand_ins import EnricherStandIn
@@ -40,6 +42,7 @@ class Process:
         self.execution = i
         self.point = point
         self.answers = []
+        self.taken = 0
         self.enricher = EnricherStandIn(next(_numbers))
         me, ledger = followed.me(i), _Noted(followed.ledger, self.answers)
         if point == CLAIM:
@@ -57,12 +60,14 @@ class Process:
 
     def go_on(self):
         """One request: a write that is answered, or one on the way there."""
-        before, answered = self.followed.entry(), len(self.answers)
-        self.call.go_on()
+        before = self.followed.entry()
+        if self.call.request is not None:  # a claim of an attempt after the last is refused without a request
+            self.call.go_on()
         after = self.followed.entry()
-        if len(self.answers) == answered:
+        if len(self.answers) == self.taken:
             assert after == before
             return
+        self.taken = len(self.answers)
         kind = self.point if self.live else f"stalled: {self.point}"
         self.followed.take(kind, self.execution, self._answer(before, after), by=self)
         self._move_on()
@@ -178,7 +183,7 @@ class Reconciliation(_Other):
             call = Call(followed.reconciler.ended, followed.arn(i), self.told)
         super().__init__(followed, call)
 
-    def saw(self, _request, before, after):
+    def saw(self, request, before, after):
         world = self.followed.world
         if self.execution is None:  # its first look: the order's owner is what this will be about
             if world.item is None:
@@ -189,23 +194,40 @@ class Reconciliation(_Other):
             noted = before is not None and before.conflicts != after.conflicts
             self.followed.take("reconciler notes the conflict" if noted else "reconciler", self.execution)
             self.wrote = True
+        elif request == "mark":
+            self._take_mark(world)
         elif self.call.request == "SendMessage":
             if self.execution not in world.noting:
                 self.followed.take("reconciler", self.execution, "rejects its order")
             self.wrote = True
             self.due = ("reconciler notes the conflict", self.execution)
         else:
-            self.justified = (
+            nothing_to_do = (
                 world.executions[self.execution].status not in NOT_SUCCEEDED
                 or settle(self.followed.rules, world, self.execution)[0] is world
             )
+            # What a mark means is decided by the item that was read before it.
+            self.justified = nothing_to_do or (request == "marks?" and self.justified)
 
     def ended(self):
         assert self.call.error is None
         assert self.wrote or self.justified, "the reconciler left undone what the model would do"
         entry = self.followed.entry()
-        if self.told and not self.wrote and entry.execution_arn == self.followed.arn(self.execution):
+        if self.told and not self.wrote and entry and entry.execution_arn == self.followed.arn(self.execution):
             assert entry.execution_status == (None if self.told == entry.state else self.told)
+
+    def _take_mark(self, world):
+        """The model's move, unless the execution has a mark or a trace in the item: the model marks no such one."""
+        i = self.execution
+        marks = [
+            move.kind
+            for move, _ in mishaps(self.followed.rules, world)
+            if move.kind.startswith("reconciler marks") and move.execution == i
+        ]
+        if marks:
+            self.followed.take(marks[0], i)
+        else:
+            assert i in world.marked or i in world.item.conflicts or i in world.item.owners
 
 
 class Cancellation(_Other):
@@ -255,7 +277,7 @@ class Retrial(_Other):
         assert after == before
         item = self.followed.world.item
         if request == "GetItem" and self.before is None:
-            self.expected = "OrderUnknown" if item is None else None if item.state in RETRYABLE else "IllegalTransition"
+            self.expected = _refusal_of_a_retry(item)
             if self.expected is None:
                 self.before = item
                 body = self.body or item.body
@@ -269,6 +291,14 @@ class Retrial(_Other):
 
     def ended(self):
         assert _error_of(self.call) == self.expected
+
+
+def _refusal_of_a_retry(item):
+    if item is None:
+        return "OrderUnknown"
+    if item.state not in RETRYABLE:
+        return "IllegalTransition"
+    return "TooManyAttempts" if item.attempt >= MAX_ATTEMPT else None
 
 
 def moved(before, after):

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
+from shared.execution_names import MAX_ATTEMPT
 from shared.ledger import MAX_STARTS
 from shared.states import RETRYABLE, TERMINAL, State
 from tests.protocol.ledger_model import EDGES, Entry, Item, Rules
@@ -156,6 +157,8 @@ def wrong_always(world: World) -> Wrong | None:
         return None
     if world.item.starts > MAX_STARTS:
         return Wrong("history", f"enrich began {world.item.starts} times in attempt {world.item.attempt}")
+    if world.item.attempt > MAX_ATTEMPT:
+        return Wrong("history", f"attempt {world.item.attempt}, after the last")
     return _wrong_history(world.item.history)
 
 
@@ -191,8 +194,10 @@ def _wrong_end(world: World, item: Item) -> Wrong | None:
         return Wrong("end", f"the ledger says {item.state}, Lambda {owner.status}")
     if item.state is not State.COMPLETED and any(e.status == SUCCEEDED for e in world.executions):
         return Wrong("end", f"an execution answered success for an order that is {item.state}")
-    if item.state in RETRYABLE and any(e.name == item.attempt + 1 and not e.forgotten for e in world.executions):
-        return Wrong("end", f"the name of attempt {item.attempt + 1} is taken, so the order cannot be retried")
+    following = item.attempt + 1
+    taken = any(e.name == following and not e.forgotten for e in world.executions)
+    if item.state in RETRYABLE and following <= MAX_ATTEMPT and taken:
+        return Wrong("end", f"the name of attempt {following} is taken, so the order cannot be retried")
     accepted = world.rejected | {world.executions[owner].body for owner in item.owners}
     vanished = [message.body for message in world.messages if message.body not in accepted]
     return Wrong("end", f"message {vanished[0]} vanished") if vanished else None

@@ -12,7 +12,7 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 
 from reconciler.reconciler import Reconciler
-from shared.execution_names import ExecutionName, execution_of
+from shared.execution_names import ExecutionName, execution_of, stack_hash
 from shared.executions import OrderExecutions
 from shared.ledger import Ledger
 from shared.ledger_item import LedgerEntry
@@ -32,7 +32,7 @@ from tests.protocol.pipeline_model import (
     mishaps,
     progress,
 )
-from tests.protocol.stand_ins import ORCHESTRATOR, STACK_ID, LambdaStandIn, QueueStandIn
+from tests.protocol.stand_ins import ORCHESTRATOR, STACK_ID, LambdaStandIn, MarksStandIn, QueueStandIn
 
 PLENTY = dict.fromkeys(Fault, 1_000) | {Fault.INGEST_DIES: 2, Fault.FORGET: 2, Fault.DIRECT: 1, Fault.STRAY: 1}
 """Of every fault; of what only brings in more executions, a few."""
@@ -61,14 +61,17 @@ class Followed:
         self.ledger = Ledger(dynamodb, table)
         self.executions = OrderExecutions(LambdaStandIn(self), f"{ORCHESTRATOR}:prod", STACK_ID)
         rejected = RejectedOrders(self.queue, "https://sqs.us-east-1.amazonaws.com/123456789012/rejected")
-        self.reconciler = Reconciler(self.ledger, self.executions, rejected, STACK_ID, pace=Mock(), logger=Mock())
+        self.reconciler = Reconciler(
+            self.ledger, self.executions, rejected, MarksStandIn(), STACK_ID, pace=Mock(), logger=Mock()
+        )
 
     # ── the code's words for the model's ─────────────────────────────────────────────────────────────
 
     def arn(self, i):
         """The ARN of an execution, with the name in it and a unique id at its end."""
         attempt = self.world.executions[i].name
-        name = "direct" if attempt is None else ExecutionName.of(STACK_ID, self.order_id, attempt)
+        # Written out: a name may be of an attempt after the last.
+        name = "direct" if attempt is None else ExecutionName(stack_hash(STACK_ID), self.order_id, attempt)
         return f"{ORCHESTRATOR}:1/durable-execution/{name}/id-{i}"
 
     def number(self, arn):
@@ -179,7 +182,7 @@ class Followed:
 
     def _other_performs(self, kind, i):
         match kind.split():
-            case ["reconciler"]:
+            case ["reconciler"] | ["reconciler", "marks"]:
                 deleted = self.world.executions[i].status == DELETED
                 self._until_moved(Reconciliation(self, None if deleted else i))
             case ["operator", "retries", "with", body]:

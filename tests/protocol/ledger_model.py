@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from shared.execution_names import MAX_ATTEMPT
 from shared.ledger import MAX_STARTS
 from shared.states import RETRYABLE, TERMINAL, TRANSITIONS, State
 
@@ -29,7 +30,8 @@ ORDER_CONFLICT = "OrderConflict"
 ORDER_IN_PROGRESS = "OrderInProgress"
 ORDER_ENDED = "OrderEnded"
 ORDER_CANCELLED = "OrderCancelled"
-REFUSALS = frozenset({ORDER_CONFLICT, ORDER_IN_PROGRESS, ORDER_ENDED, ORDER_CANCELLED})
+TOO_MANY_ATTEMPTS = "TooManyAttempts"
+REFUSALS = frozenset({ORDER_CONFLICT, ORDER_IN_PROGRESS, ORDER_ENDED, ORDER_CANCELLED, TOO_MANY_ATTEMPTS})
 ILLEGAL_TRANSITION = "IllegalTransition"
 TOO_MANY_STARTS = "TooManyStarts"
 
@@ -50,11 +52,15 @@ class Rules:
     """Lambda joins a start to the execution that has its name."""
     cap: int = MAX_STARTS
     """How often enrich may begin in one attempt. Out: for ever."""
+    last_attempt: int = MAX_ATTEMPT
+    """The last attempt that an order may have. Out: any number."""
+    next_attempt_unmarked: bool = True
+    """A mark does not hide an execution that has the name of the order's next attempt."""
 
     def without(self, rule: str) -> "Rules":
         """These rules but one; `rule` as the command line writes it."""
         field = rule.replace("-", "_")
-        return Rules(**{**vars(self), field: sys.maxsize if field == "cap" else False})
+        return Rules(**{**vars(self), field: sys.maxsize if field in {"cap", "last_attempt"} else False})
 
 
 class Entry(NamedTuple):
@@ -87,6 +93,8 @@ def claim(  # noqa: PLR0911 (the design's table, row by row)
     rules: Rules, item: Item | None, me: int, name: int | None, body: str
 ) -> tuple[Item | None, str]:
     """An execution's first write. `name` is the attempt that its name says, None where it has no name."""
+    if is_beyond_the_last(rules, name):
+        return item, TOO_MANY_ATTEMPTS
     if item is None:
         return _begun(None, me, name or 1, body, State.ENRICHING), CLAIMED
     if (item.owner == me) if rules.fence else (item.attempt == (name or 1)):
@@ -133,6 +141,11 @@ def make(item: Item | None, execution: int, name: int | None, body: str, status:
 def cancel(item: Item) -> Item:
     """The operator's write; legal from the states that have CANCELLED after them."""
     return _moved(item, (State.CANCELLED,), OPERATOR)
+
+
+def is_beyond_the_last(rules: Rules, name: int | None) -> bool:
+    """Whether an execution is named for an attempt that no order may have."""
+    return name is not None and name > rules.last_attempt
 
 
 def is_next_attempt(item: Item, name: int | None) -> bool:

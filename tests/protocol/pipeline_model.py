@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
+from shared.execution_names import MAX_ATTEMPT
 from shared.states import RETRYABLE, State
 from tests.protocol import ledger_model as ledger
 from tests.protocol.ledger_model import EDGES, Item, Rules
@@ -50,6 +51,8 @@ FIRST_OF_STEP: Mapping[str, str] = {
     CHECKPOINT_FAILURE: RECORD_FAILURE,
 }
 """Where a new process begins when the one at this point is gone."""
+MARKS_LATE = "reconciler marks late"
+"""The reconciler found nothing for the ledger when it looked; by the time of its mark it would find something."""
 CHECKPOINTS = frozenset({CHECKPOINT_ENRICH, CHECKPOINT_FINALIZE, CHECKPOINT_FAILURE})
 WRITES: Mapping[str, State] = {
     CLAIM: State.ENRICHING,
@@ -118,6 +121,7 @@ class World(NamedTuple):
 
     On their way are: `starting`, the starts of retries, as (name, body); `stopping`, the executions of cancelled
     orders that are to be stopped; `noting`, those whose order the reconciler rejected, to be noted as conflicts.
+    `marked`: executions in which the reconciler found nothing for the ledger, so that it does not read them again.
     """
 
     item: Item | None
@@ -127,6 +131,7 @@ class World(NamedTuple):
     starting: tuple[tuple[int, str], ...]
     stopping: frozenset[int]
     noting: frozenset[int]
+    marked: frozenset[int]
     budget: tuple[int, ...]
 
 
@@ -149,8 +154,9 @@ Moves = Iterator[tuple[Move, World]]
 def first_world(messages: Mapping[str, int], budget: Mapping[Fault, int]) -> World:
     """Messages by their body, with how often each is delivered, and nothing else yet."""
     waiting = tuple(Message(body, deliveries) for body, deliveries in messages.items())
+    nobody: frozenset[int] = frozenset()
     return World(
-        None, (), waiting, frozenset(), (), frozenset(), frozenset(), tuple(budget.get(fault, 0) for fault in Fault)
+        None, (), waiting, frozenset(), (), nobody, nobody, nobody, tuple(budget.get(fault, 0) for fault in Fault)
     )
 
 
@@ -180,6 +186,9 @@ def mishaps(rules: Rules, world: World) -> Moves:
         for point in dict.fromkeys(execution.stalled):
             after, answer = act(rules, world, i, point, live=False)
             yield Move(f"stalled: {point}", i, answer), after
+        if can_be_marked(rules, world, i):
+            looked_now = settle(rules, world, i)[0] is world
+            yield Move("reconciler marks" if looked_now else MARKS_LATE, i), world._replace(marked=world.marked | {i})
         if any(world.budget):
             yield from _process_faults(world, i, execution)
             yield from _execution_faults(world, i, execution)
@@ -297,7 +306,9 @@ def _checkpointed(execution: Execution, point: str, answer: str) -> Execution:
 # ── what the reconciler does ─────────────────────────────────────────────────────────────────────────
 
 
-def settle(rules: Rules, world: World, i: int) -> tuple[World, str]:
+def settle(  # noqa: PLR0911 (the design's table, row by row)
+    rules: Rules, world: World, i: int
+) -> tuple[World, str]:
     """What the reconciler does next for an execution that has ended without success: the same world if nothing.
 
     It learns of the end by an event or by a sweep, once or often, soon or late.
@@ -305,18 +316,39 @@ def settle(rules: Rules, world: World, i: int) -> tuple[World, str]:
     item, execution = world.item, world.executions[i]
     end = FAILED if execution.status == DELETED else execution.status
     if item is None:
+        if ledger.is_beyond_the_last(rules, execution.name):
+            return world, "nothing"
         return _settled(world, ledger.make(None, i, execution.name, execution.body, State(end))), "makes the item"
     if item.owner == i:
         return _settled(world, ledger.end(item, State(end))), f"writes {end}"
-    if i in item.owners or execution.status == DELETED:
+    is_next = ledger.is_next_attempt(item, execution.name)
+    if i in item.owners or execution.status == DELETED or ledger.is_beyond_the_last(rules, execution.name):
         return world, "nothing"
-    if ledger.is_next_attempt(item, execution.name):
+    if i in world.marked and not (is_next and rules.next_attempt_unmarked):
+        return world, "nothing"
+    if is_next:
         return _settled(world, ledger.make(item, i, execution.name, execution.body, State(end))), "makes the attempt"
     if item.body != execution.body and i not in item.conflicts | world.noting and rules.late_reject:
         return world._replace(
             rejected=world.rejected | {execution.body}, noting=world.noting | {i}
         ), "rejects its order"
     return world, "nothing"
+
+
+def can_be_marked(rules: Rules, world: World, i: int) -> bool:
+    """Whether the reconciler may mark an ended execution now.
+
+    It owned no attempt, and its body was the order's when the reconciler looked, which may be long ago; or its name is
+    beyond the last attempt.
+    """
+    item, execution = world.item, world.executions[i]
+    if not rules.reconciler or i in world.marked or execution.status not in NOT_SUCCEEDED - {DELETED}:
+        return False
+    if ledger.is_beyond_the_last(rules, execution.name):
+        return True
+    if item is None or i in item.owners or i in item.conflicts | world.noting:
+        return False
+    return execution.body in {world.executions[owner].body for owner in item.owners}
 
 
 def note_conflict(world: World, i: int) -> World:
@@ -361,7 +393,7 @@ def _execution_faults(world: World, i: int, execution: Execution) -> Moves:
 
 def _people(rules: Rules, world: World) -> Moves:
     item = world.item
-    if item and item.state in RETRYABLE:
+    if item and item.state in RETRYABLE and item.attempt < rules.last_attempt:
         for after in _spend(world, Fault.RETRY):
             for body in dict.fromkeys((item.body, "C")):
                 starting = tuple(sorted((*world.starting, (item.attempt + 1, body))))
@@ -374,7 +406,7 @@ def _people(rules: Rules, world: World) -> Moves:
     for after in _spend(world, Fault.DIRECT):
         yield Move("someone invokes without a name"), start(rules, after, None, "A")[0]
     for after in _spend(world, Fault.STRAY):
-        for name in (2, 3):
+        for name in (2, 3, MAX_ATTEMPT, MAX_ATTEMPT + 1):
             yield Move(f"someone starts attempt {name}"), start(rules, after, name, "C")[0]
 
 

@@ -57,6 +57,21 @@ class LambdaStandIn:
         return execution
 
 
+class MarksStandIn:
+    """The marks on executions."""
+
+    def __init__(self):
+        self._marks = {}
+
+    def of(self, arns):
+        before_request("marks?")
+        return {arn: self._marks[arn] for arn in arns if arn in self._marks}
+
+    def put(self, arn, mark):
+        before_request("mark")
+        self._marks[arn] = mark
+
+
 class QueueStandIn:
     """boto3's SQS client for the rejected-orders queue: what was sent, as (body, reason, the execution's ARN)."""
 

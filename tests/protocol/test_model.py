@@ -19,6 +19,12 @@ NEEDED = [
     ("reconciler", "an execution is deleted", "end: the ledger stays ENRICHING"),
     ("late-reject", "a conflict, the name forgotten", "end: message B vanished"),
     ("named-start", "duplicates and crashes", "one execution: two executions are named for one attempt: [1, 1]"),
+    ("last-attempt", "a start under a stray name", "history: attempt 51, after the last"),
+    (
+        "next-attempt-unmarked",
+        "a start under a stray name",
+        "end: the name of attempt 2 is taken, so the order cannot be retried",
+    ),
     ("cap", "a step that kills its process", "history: enrich began 16 times in attempt 1"),
 ]
 

@@ -43,6 +43,7 @@ def handlers():
             "REJECTED_ORDERS_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/rejected",
             "LEDGER_TABLE": "ledger",
             "CUSTOMERS_TABLE": "customers",
+            "OPERATIONS_TABLE": "operations",
             "STACK_ID": "stack",
             "WAIT_SECONDS": "2",
             "EXECUTION_TIMEOUT_SECONDS": "900",

@@ -83,6 +83,7 @@ def test_the_environment_points_at_the_stacks_own_parts(properties):
         == {
             "EXECUTION_TIMEOUT_SECONDS": {"Ref": "ExecutionTimeoutSeconds"},
             "LEDGER_TABLE": {"Ref": "LedgerTable"},
+            "OPERATIONS_TABLE": {"Ref": "OperationsTable"},
             "ORCHESTRATOR_ARN": {"Ref": ALIAS},
             "REJECTED_ORDERS_QUEUE_URL": {"Ref": "RejectedOrders"},
             "STACK_ID": {"Ref": "AWS::StackId"},

@@ -8,6 +8,7 @@ def test_every_part_that_people_and_tools_look_for_is_an_output(translated):
         "OrdersDlqUrl": {"Ref": "OrdersDlq"},
         "RejectedOrdersQueueUrl": {"Ref": "RejectedOrders"},
         "LedgerTableName": {"Ref": "LedgerTable"},
+        "OperationsTableName": {"Ref": "OperationsTable"},
         "CustomersTableName": {"Ref": "CustomersTable"},
         # The alias: Lambda refuses to start a durable function by its bare ARN.
         "DurableOrderProcessorArn": {"Ref": "DurableOrderProcessorAliasprod"},

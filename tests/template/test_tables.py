@@ -1,5 +1,7 @@
 """The tables are those that the code reads and writes, and they outlive the stack."""
 
+from datetime import UTC, datetime, timedelta
+
 import boto3
 import pytest
 
@@ -10,13 +12,25 @@ from shared.order import parse_order
 from shared.states import State
 
 
-@pytest.mark.parametrize("table", ["LedgerTable", "CustomersTable"])
+@pytest.mark.parametrize("table", ["LedgerTable", "OperationsTable", "CustomersTable"])
 def test_a_table_survives_the_stack_and_can_be_restored(resources, properties, table):
     assert resources[table]["DeletionPolicy"] == "RetainExceptOnCreate"
     assert resources[table]["UpdateReplacePolicy"] == "Retain"
     assert properties(table)["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert properties(table)["SSESpecification"] == {"SSEEnabled": True}
     assert properties(table)["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_a_mark_has_the_operations_tables_keys_and_expires(properties, dynamodb, operations_table):
+    from reconciler.marks import Mark, Marks
+
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    Marks(dynamodb, operations_table, keep=timedelta(hours=1), now=lambda: now).put("arn:execution", Mark.FINAL)
+    (item,) = dynamodb.scan(TableName=operations_table)["Items"]
+    assert {key["AttributeName"] for key in properties("OperationsTable")["KeySchema"]} == {"pk", "sk"} <= item.keys()
+    ttl = properties("OperationsTable")["TimeToLiveSpecification"]
+    assert ttl["Enabled"] is True
+    assert item[ttl["AttributeName"]] == {"N": str(int(now.timestamp()) + 3600)}
 
 
 def test_the_index_has_the_name_that_the_ledger_asks_by_and_projects_its_keys_alone(properties):

@@ -80,7 +80,21 @@ def test_a_sweep_leaves_itself_time_for_the_case_it_has_begun(handlers):
     slowest = max(
         longest_call(part._client) for part in (reconciler.ledger, reconciler.executions, reconciler.rejected)
     )
-    assert slowest < RESERVE_S
+    # A mark that hangs does not end the case: it is looked for, and it is put.
+    assert slowest + 2 * longest_call(reconciler.marks._client) < RESERVE_S
+
+
+def test_ten_status_changes_end_in_time_while_marks_hang(handlers, properties):
+    mapping = properties("OrderReconcilerStatusChanges")
+    marks = longest_call(handlers.reconciler._reconciler.marks._client)
+    assert mapping["BatchSize"] * 2 * marks < properties("OrderReconciler")["Timeout"]
+
+
+def test_a_mark_is_kept_as_long_as_lambdas_list_can_have_its_execution(handlers):
+    from reconciler.sweep import LATE
+
+    marks, sweep = handlers.reconciler._reconciler.marks, handlers.reconciler._sweep
+    assert marks._keep == LATE + sweep.execution_timeout
 
 
 def test_a_sweep_ends_before_the_next_begins(properties):

@@ -23,6 +23,7 @@ from shared.errors import (
     OrderInProgress,
     OrderTooLarge,
     PermanentError,
+    TooManyAttempts,
     TooManyStarts,
     TransientError,
     restored,
@@ -30,6 +31,7 @@ from shared.errors import (
 
 # What `orchestrator.steps` can raise: by the ledger, and by the enricher's client.
 IN_STEPS = [
+    TooManyAttempts,
     OrderConflict,
     OrderInProgress,
     OrderEnded,
@@ -95,7 +97,7 @@ def test_what_is_not_the_pipelines_is_not_restored(error_type):
 
 
 def test_a_refusal_leaves_the_ledger_as_it_is():
-    assert set(REFUSALS) == {OrderConflict, OrderInProgress, OrderEnded, OrderCancelled}
+    assert set(REFUSALS) == {OrderConflict, OrderInProgress, OrderEnded, OrderCancelled, TooManyAttempts}
 
 
 @pytest.mark.parametrize(

@@ -56,11 +56,11 @@ def test_a_name_is_one_that_lambda_takes(order_id, attempt):
 
 
 def test_the_longest_name_has_exactly_lambdas_64_characters():
-    assert len(name_of("A" * 48, MAX_ATTEMPT)) == 64
+    assert len(str(ExecutionName("9ff35c65", "A" * 48, 999_999))) == 64
 
 
 @pytest.mark.parametrize("attempt", [0, -1, MAX_ATTEMPT + 1])
-def test_there_is_no_name_for_an_attempt_that_would_not_fit(attempt):
+def test_there_is_no_name_for_an_attempt_that_no_order_may_have(attempt):
     with pytest.raises(ValueError, match="attempt"):
         ExecutionName.of(STACK_ID, "A", attempt)
 
@@ -70,7 +70,12 @@ def test_two_names_are_the_same_only_for_the_same_stack_order_and_attempt(one, o
     assert (str(ExecutionName.of(*one)) == str(ExecutionName.of(*other))) == (one == other)
 
 
-@given(order_ids, st.integers(1, 999))
+@pytest.mark.parametrize("attempt", [MAX_ATTEMPT + 1, 999_999])
+def test_a_name_for_an_attempt_after_the_last_is_read_so_that_it_can_be_refused(attempt):
+    assert ExecutionName.parse(f"9ff35c65-A-{attempt}").attempt == attempt
+
+
+@given(order_ids, st.integers(1, MAX_ATTEMPT))
 def test_an_order_id_that_ends_in_a_number_is_not_taken_for_an_attempt(prefix, number):
     order_id = f"{prefix[:40]}-{number}"
     assert name_of(order_id) != name_of(prefix[:40], number)

@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from shared.execution_names import Execution, ExecutionName
+from shared.execution_names import MAX_ATTEMPT, Execution, ExecutionName, stack_hash
 from shared.order import parse_order
 from tests.workflow.durable import COMPLETED, ORDER, STACK_ID, answer, failure
 
@@ -157,6 +157,16 @@ def test_a_failed_order_is_not_begun_again_by_a_plain_direct_invoke(pipeline):
     before = pipeline.entry("ORDER-123")
     assert failure(pipeline.run(ORDER))[0] == "OrderEnded"
     assert pipeline.entry("ORDER-123") == before
+
+
+@pytest.mark.parametrize("attempt", [MAX_ATTEMPT + 1, 999_999])
+def test_an_execution_named_for_an_attempt_after_the_last_fails_and_writes_nothing(pipeline, attempt):
+    error_type, message = failure(
+        pipeline.run(ORDER, name=str(ExecutionName(stack_hash(STACK_ID), "ORDER-123", attempt)))
+    )
+    assert error_type == "TooManyAttempts"
+    assert message == f"attempt {attempt} of order ORDER-123: an order has at most {MAX_ATTEMPT} attempts"
+    assert pipeline.entry("ORDER-123") is None
 
 
 def test_a_bug_in_finalize_leaves_failed_with_its_type_and_message(pipeline, monkeypatch):

@@ -1,0 +1,202 @@
+"""An order's item that is as large as it can become still moves and ends: DynamoDB holds 400 KB of it.
+
+The bytes are counted here by DynamoDB's rules, which moto only comes near:
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+"""
+
+import json
+from decimal import Decimal
+
+import pytest
+from moto.dynamodb.models.dynamo_type import LimitedSizeDict
+
+from orchestrator.enricher import MAX_ANSWER_BYTES, Enricher
+from shared.errors import LedgerRejected, TooManyAttempts
+from shared.execution_names import MAX_ATTEMPT, Execution
+from shared.ledger import MAX_RESULT_BYTES
+from shared.ledger_item import marshalled, unmarshalled
+from shared.ledger_table import unmoved
+from shared.order import MAX_CANONICAL_BYTES, parse_order
+from shared.settlement import MAX_CONFLICTS, note_conflict, note_status
+from shared.states import State
+from tests.unit.transport import Endpoint, client
+
+ORDER_ID = "A" * 48
+LONGEST_ARN = 1024
+"""botocore's model of Lambda: `DurableExecutionArn`."""
+MAX_ITEM_BYTES = 400 * 1024
+WIDE = "\U0001f600" * 1_000
+"""4,000 bytes of text in 1,000 characters."""
+
+
+def size_of(item):
+    """Bytes of an item, or of a map's members: names and values."""
+    return sum(len(name.encode()) + _size_of_value(value) for name, value in item.items())
+
+
+def _size_of_value(value):
+    match value:
+        case {"S": text}:
+            return len(text.encode())
+        case {"N": number}:
+            digits = len(Decimal(number).normalize().as_tuple().digits)
+            return 1 + (digits + 1) // 2 + number.startswith("-")
+        case {"NULL": _} | {"BOOL": _}:
+            return 1
+        case {"L": members}:
+            return 3 + sum(1 + _size_of_value(member) for member in members)
+        case {"M": members}:
+            return 3 + len(members) + size_of(members)
+    raise AssertionError(value)
+
+
+def arn(number):
+    return f"arn:{number:04}".ljust(LONGEST_ARN, "x")
+
+
+def execution(attempt):
+    return Execution(ORDER_ID, arn(attempt), attempt, named=True)
+
+
+@pytest.fixture(scope="module")
+def orders():
+    """Two orders of the largest canonical form that differ in every field, by turns."""
+
+    def largest(letter, placed_at):
+        data = {
+            "orderId": ORDER_ID,
+            "customerId": letter * 64,
+            "currency": "USD" if letter == "a" else "EUR",
+            "placedAt": placed_at,
+            "attributes": {f"{number:02}".ljust(64, letter): "\U0001f600" * 256 for number in range(50)},
+            "items": [],
+        }
+        while len(parse_order(json.dumps(data)).canonical_bytes()) < MAX_CANONICAL_BYTES - 150:
+            data["items"].append({"sku": letter * 64, "quantity": 1_000_000, "unitPrice": "999999999999.999999"})
+        return parse_order(json.dumps(data))
+
+    return [largest("a", "1997-01-01T12:00:00Z"), largest("b", "1998-01-01T12:00:00.000001Z")]
+
+
+@pytest.fixture(scope="module")
+def enrichment(orders):
+    """Of the largest answers that the orchestrator accepts, the one that takes the most bytes in an item."""
+    answer = {
+        "statusCode": 200,
+        "orderId": ORDER_ID,
+        "enrichedData": {
+            "customerId": "C",
+            "timestamp": "T",
+            "profile": {"kind": "GUEST"},
+            "totals": {"lines": 0, "units": 0, "amount": "0"},
+        },
+    }
+    bare = json.dumps({**answer, "more": "@"}, separators=(",", ":"))
+    texts = [
+        _filled(bare, lambda count: "[" + ",".join(["1"] * count) + "]", "utf-8"),
+        _filled(bare, lambda count: "[" + ",".join(["[]"] * count) + "]", "utf-8"),
+        # JSON may come in UTF-16, where a character of three bytes in UTF-8 takes two.
+        _filled(bare, lambda count: '"' + "中" * count + '"', "utf-16-le"),
+    ]
+    accepted = []
+    for text in texts:
+        lambda_ = client("lambda")
+        Endpoint(lambda_, "Invoke", (200, {}, text))
+        found = Enricher(lambda_, "enricher").enrich(orders[0], calls=1)
+        accepted.append(found.model_dump(mode="json", by_alias=True, exclude_none=True))
+    return max(accepted, key=lambda found: size_of(marshalled({"enrichment": found})))
+
+
+def _filled(bare, filling, encoding):
+    """The answer with as much filling as makes it the largest that is accepted."""
+    few, many = 0, MAX_ANSWER_BYTES
+    while few < many - 1:
+        count = (few + many) // 2
+        fits = len(bare.replace('"@"', filling(count)).encode(encoding)) <= MAX_ANSWER_BYTES
+        few, many = (count, many) if fits else (few, count)
+    return bare.replace('"@"', filling(few)).encode(encoding)
+
+
+def run_to_finalizing(ledger, order, attempt, enrichment):
+    ledger.claim(order, execution(attempt))
+    ledger.enriched(execution(attempt), enrichment)
+    ledger.finalizing(execution(attempt))
+
+
+def grown(item):
+    """The item with as many attempts as the second and as many conflicts as the first, but the last attempt."""
+    steps = item["history"]["L"]
+    longest = [step["M"] for step in steps if step["M"]["attempt"] == {"N": "2"}]
+    for attempt in range(3, MAX_ATTEMPT):
+        for step in longest:
+            own = {"executionArn": {"S": arn(attempt)}} if "executionArn" in step else {}
+            steps.append({"M": {**step, "attempt": {"N": str(attempt)}, **own}})
+    (conflict,) = item["conflicts"]["L"]
+    for number in range(1, MAX_CONFLICTS):
+        item["conflicts"]["L"].append({"M": {**conflict["M"], "executionArn": {"S": arn(9_000 + number)}}})
+    return {**item, "attempt": {"N": str(MAX_ATTEMPT - 1)}, "version": {"N": str(len(steps))}}
+
+
+@pytest.fixture
+def moto_takes_any_size(monkeypatch):
+    """moto counts a list that is replaced beside the one that replaces it, and would refuse what DynamoDB takes."""
+    monkeypatch.setattr(LimitedSizeDict, "__setitem__", dict.__setitem__)
+
+
+@pytest.mark.usefixtures("moto_takes_any_size")
+@pytest.mark.parametrize("end", [State.COMPLETED, State.FAILED, State.CANCELLED])
+def test_an_item_filled_to_every_limit_still_moves_and_ends(ledger, dynamodb, orders, enrichment, end):
+    def item():
+        return dynamodb.get_item(TableName="LedgerTable", Key={"orderId": {"S": ORDER_ID}}, ConsistentRead=True)["Item"]
+
+    run_to_finalizing(ledger, orders[0], 1, enrichment)
+    ledger.failed(execution(1), WIDE, WIDE)
+    # A field that an older version recorded and this one does not know: what the retry says of it is cut.
+    entry = ledger.get(ORDER_ID)
+    ledger.update(ORDER_ID, {"order": {**entry.order, WIDE: "1"}}, unmoved(entry))
+    before = size_of({"history": item()["history"]})
+    run_to_finalizing(ledger, orders[1], 2, enrichment)
+    ledger.failed(execution(2), WIDE, WIDE)
+    an_attempt = size_of({"history": item()["history"]}) - before
+    note_conflict(ledger, ORDER_ID, arn(9_000))
+    dynamodb.put_item(TableName="LedgerTable", Item=grown(item()))
+
+    note_conflict(ledger, ORDER_ID, arn(9_999))
+    ledger.claim(orders[0], execution(MAX_ATTEMPT))
+    ledger.enriched(execution(MAX_ATTEMPT), enrichment)
+    if end is State.CANCELLED:
+        entry = ledger.get(ORDER_ID)
+        ledger.move(ORDER_ID, MAX_ATTEMPT, (end,), unmoved(entry), detail=WIDE)
+    else:
+        ledger.finalizing(execution(MAX_ATTEMPT))
+    if end is State.COMPLETED:
+        ledger.completed(execution(MAX_ATTEMPT), {"finalizedAt": "x" * (MAX_RESULT_BYTES - 20)})
+    if end is State.FAILED:
+        ledger.failed(execution(MAX_ATTEMPT), WIDE, WIDE)
+    note_status(ledger, ledger.get(ORDER_ID), "TIMED_OUT")
+
+    full = item()
+    assert (full["state"]["S"], full["executionStatus"]["S"]) == (end, "TIMED_OUT")
+    assert len(full["conflicts"]["L"]) == MAX_CONFLICTS
+    assert sum("executionArn" in step["M"] for step in full["history"]["L"]) == MAX_ATTEMPT
+    size = size_of(full)
+    room = MAX_ITEM_BYTES - size
+    assert room > an_attempt, f"{size} bytes, {an_attempt} an attempt: {MAX_ATTEMPT + room // an_attempt} would fit"
+
+
+def test_an_attempt_after_the_last_is_refused_and_writes_nothing(ledger, dynamodb, orders):
+    for before in (None, MAX_ATTEMPT):
+        if before:
+            ledger.claim(orders[0], execution(before))
+            ledger.failed(execution(before), WIDE, WIDE)
+        kept = dynamodb.scan(TableName="LedgerTable")["Items"]
+        with pytest.raises(TooManyAttempts, match=f"an order has at most {MAX_ATTEMPT} attempts"):
+            ledger.claim(orders[0], execution(MAX_ATTEMPT + 1))
+        assert dynamodb.scan(TableName="LedgerTable")["Items"] == kept
+
+
+def test_a_result_that_the_item_has_no_room_for_is_refused(ledger, dynamodb, orders, enrichment):
+    run_to_finalizing(ledger, orders[0], 1, enrichment)
+    with pytest.raises(LedgerRejected, match=f"more than the {MAX_RESULT_BYTES} allowed"):
+        ledger.completed(execution(1), {"finalizedAt": "x" * MAX_RESULT_BYTES})
+    assert unmarshalled(dynamodb.scan(TableName="LedgerTable")["Items"][0])["state"] == "FINALIZING"
