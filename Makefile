@@ -50,9 +50,9 @@ build: .venv/.sam ## the bundle for Lambda, in .aws-sam/build (needs python3.13,
 		{ echo "make build: sam build needs python3.13 on the PATH, or Docker (make build CONTAINER=1)" >&2; exit 1; }
 	@.venv/sam/bin/sam build --parameter-overrides Architecture=$(ARCHITECTURE) $(if $(CONTAINER),--use-container)
 
-# The stack is tests/local_stack/fixture/contract, deployed with `sam build` and `sam deploy`.
+# The stack is durable_local/tests/fixture/contract, deployed with `sam build` and `sam deploy`.
 contract: .venv/.stack ## the contract tests: against AWS with STACK=name (and the shell's credentials), else here
-	@$(if $(call given,STACK),CONTRACT_STACK='$(STACK)') $(PY) -m pytest tests/local_stack/test_contract.py $(PYTEST)
+	@$(if $(call given,STACK),CONTRACT_STACK='$(STACK)') $(PY) -m pytest durable_local/tests/test_contract.py $(PYTEST)
 
 # Twenty minutes or more. SEED=n runs that one alone: what a failure prints to run it again.
 faults: .venv/.stack ## seeded faults over many orders, each fault counted: SEEDS=20 ORDERS=50

@@ -16,14 +16,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from shared.ledger import Ledger
-from shared.ledger_item import LedgerEntry
-from shared.states import TERMINAL, State
-from tools.local_stack import LocalStack, LocalStackError, local_stack
-from tools.local_stack.errors import one_line
-from tools.local_stack.faults import Kill, Rule
-from tools.local_stack.pipeline import load_samples
+from durable_local import LocalStack, LocalStackError, local_stack
+from durable_local.errors import one_line
+from durable_local.faults import Kill, Rule
+from shared.ledger.entry import LedgerEntry
+from shared.ledger.owner import Ledger
+from shared.ledger.states import TERMINAL, State
 from tools.printable import printable
+from tools.sample_data import load_samples
 
 SAMPLES: Final = Path(__file__).parents[1] / "samples"
 PURCHASES: Final = 40

@@ -5,15 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from shared.order import Order
-from shared.states import RETRYABLE, TERMINAL, TRANSITIONS, State
+from shared.ledger.states import RETRYABLE, TERMINAL, TRANSITIONS, State
+from shared.orders.order import Order
 
 DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 
 _INTRODUCTION: Final = """\
 # The states of an order
 
-Written by `make docs` from `src/shared/states.py`; the same table feeds the ledger's conditions.
+Written by `make docs` from `src/shared/ledger/states.py`; the same table feeds the ledger's conditions.
 
 A state is stored when it is entered, with the time and the attempt, and never taken back: an order's history only
 grows. Any end but COMPLETED and CANCELLED can be followed by a retry, which begins again at RECEIVED as a new attempt

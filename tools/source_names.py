@@ -74,7 +74,7 @@ class Sources:
 class Scope:
     """What names stand for at some place: its own by their annotations and what they are set to, others the module's.
 
-    A value stands for its class: where `ledger` is a `Ledger`, `ledger.claim` is `shared.ledger.Ledger.claim`.
+    A value stands for its class: where `ledger` is a `Ledger`, `ledger.claim` is `shared.ledger.owner.Ledger.claim`.
     """
 
     def __init__(self, sources: Sources, module: Module) -> None:

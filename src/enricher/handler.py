@@ -11,12 +11,12 @@ import boto3
 
 from enricher.profiles import Customers
 from enricher.totals import totals
-from shared.clients import client_config
-from shared.clock import utc_now
-from shared.enrichment import EnrichedData, Enrichment
+from shared.aws.clients import client_config
+from shared.aws.clock import utc_now
+from shared.aws.logs import logger
 from shared.errors import InvalidOrder
-from shared.logs import logger
-from shared.order import order_from
+from shared.orders.enrichment import EnrichedData, Enrichment
+from shared.orders.order import order_from
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -33,7 +33,7 @@ _logger = logger("enricher")
 
 @_logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
-    """Answer one order's enrichment, in the shape of `shared.enrichment.Enrichment`."""
+    """Answer one order's enrichment, in the shape of `shared.orders.enrichment.Enrichment`."""
     try:
         order = order_from(event)
     except InvalidOrder as error:

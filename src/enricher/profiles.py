@@ -4,8 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.enrichment import Profile
-from shared.order import Order
+from shared.orders.enrichment import Profile
+from shared.orders.order import Order
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -2,8 +2,8 @@
 
 from decimal import Context, Decimal, Inexact, localcontext
 
-from shared.enrichment import Totals
-from shared.order import Order, plain
+from shared.orders.enrichment import Totals
+from shared.orders.order import Order, plain
 
 # 18 digits a price, 7 a quantity, and room for more lines than 64 KiB hold; a sum that did not fit would raise.
 _EXACT = Context(prec=40, traps=[Inexact])

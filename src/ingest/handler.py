@@ -8,10 +8,10 @@ from aws_lambda_powertools.utilities.batch import process_partial_response
 
 from ingest.batch import MAX_THREADS, ParallelBatchProcessor
 from ingest.intake import Intake
-from shared.clients import client_config
-from shared.executions import OrderExecutions
-from shared.logs import logger
-from shared.rejects import RejectedOrders
+from shared.aws.clients import client_config
+from shared.aws.logs import logger
+from shared.aws.rejected_orders import RejectedOrders
+from shared.executions.client import OrderExecutions
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse

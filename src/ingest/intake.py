@@ -10,9 +10,9 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from ingest.messages import order_in
+from shared.aws.rejected_orders import RejectedOrders
 from shared.errors import FieldError, InvalidOrder, OrderConflict, RejectUnavailable
-from shared.executions import OrderExecutions
-from shared.rejects import RejectedOrders
+from shared.executions.client import OrderExecutions
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
-from shared.clients import may_pass
-from shared.enrichment import Enrichment
+from shared.aws.clients import may_pass
 from shared.errors import EnricherUnavailable, EnrichmentRejected
-from shared.order import Order
+from shared.orders.enrichment import Enrichment
+from shared.orders.order import Order
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient

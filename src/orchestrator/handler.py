@@ -10,11 +10,11 @@ from aws_durable_execution_sdk_python import DurableContext, durable_execution
 from orchestrator.enricher import Enricher
 from orchestrator.payload import refusal
 from orchestrator.workflow import Pipeline, process_order
-from shared.clients import client_config
-from shared.execution_names import execution_of
-from shared.ledger import Ledger
-from shared.logs import logger
-from shared.order import parse_order
+from shared.aws.clients import client_config
+from shared.aws.logs import logger
+from shared.executions.names import execution_of
+from shared.ledger.owner import Ledger
+from shared.orders.order import parse_order
 
 # Client < step < function: a call gives up before its step could outlive the function (60 s), and the enricher's own
 # timeout (8 s) ends before its caller's.

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
 from orchestrator.enricher import Enricher
-from shared.clock import utc_now
-from shared.execution_names import Execution
-from shared.ledger import AlreadyCompleted, Ledger
-from shared.order import Order
+from shared.aws.clock import utc_now
+from shared.executions.names import Execution
+from shared.ledger.owner import AlreadyCompleted, Ledger
+from shared.orders.order import Order
 
 
 class Enriched(TypedDict):

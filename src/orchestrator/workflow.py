@@ -18,9 +18,9 @@ from orchestrator.enricher import Enricher
 from orchestrator.policies import ENRICH, FINALIZE, RECORD_FAILURE
 from orchestrator.result import order_result
 from shared.errors import REFUSALS, WaitDoesNotFit, restored
-from shared.execution_names import Execution
-from shared.ledger import Ledger
-from shared.order import Order
+from shared.executions.names import Execution
+from shared.ledger.owner import Ledger
+from shared.orders.order import Order
 
 STEPS = timedelta(minutes=1)
 """What an execution needs beside its wait: one invocation's longest time."""

@@ -16,11 +16,11 @@ from reconciler.marks import Marks
 from reconciler.pace import Pace
 from reconciler.reconciler import Reconciler
 from reconciler.sweep import LATE, Sweep
-from shared.clients import client_config
-from shared.executions import OrderExecutions
-from shared.ledger_table import LedgerTable
-from shared.logs import logger
-from shared.rejects import RejectedOrders
+from shared.aws.clients import client_config
+from shared.aws.logs import logger
+from shared.aws.rejected_orders import RejectedOrders
+from shared.executions.client import OrderExecutions
+from shared.ledger.table import LedgerTable
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse

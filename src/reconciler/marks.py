@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.clock import timestamp
+from shared.aws.clock import timestamp
 from shared.errors import OperationsUnavailable
 
 if TYPE_CHECKING:

@@ -11,15 +11,15 @@ from aws_lambda_powertools import Logger
 
 from reconciler.marks import Mark, Marks
 from reconciler.pace import Pace
+from shared.aws.rejected_orders import RejectedOrders
 from shared.errors import FieldError, InvalidOrder, OperationsUnavailable, OrderConflict
-from shared.execution_names import ExecutionName, execution_of
-from shared.executions import ENDED_BADLY, ExecutionRecord, OrderExecutions
-from shared.ledger_item import LedgerEntry
-from shared.ledger_table import LedgerTable
-from shared.order import Order, parse_order
-from shared.rejects import RejectedOrders
-from shared.settlement import End, Settlement, end_attempt, note_conflict, note_status, settle
-from shared.states import TERMINAL, State
+from shared.executions.client import ENDED_BADLY, ExecutionRecord, OrderExecutions
+from shared.executions.names import ExecutionName, execution_of
+from shared.ledger.entry import LedgerEntry
+from shared.ledger.settlement import End, Settlement, end_attempt, note_conflict, note_status, settle
+from shared.ledger.states import TERMINAL, State
+from shared.ledger.table import LedgerTable
+from shared.orders.order import Order, parse_order
 
 EXECUTION_LOST = "ExecutionLost"
 """The error of an order whose execution Lambda no longer has: deleted, or older than its retention."""

@@ -16,9 +16,9 @@ from aws_lambda_powertools import Logger
 
 from reconciler.marks import Mark
 from reconciler.reconciler import Reconciler
-from shared.clock import timestamp
+from shared.aws.clock import timestamp
 from shared.errors import TransientError
-from shared.states import TERMINAL, State
+from shared.ledger.states import TERMINAL, State
 
 LATE: Final = timedelta(days=1)
 """For how long after its end an execution is still looked for: an outage of the reconciler."""

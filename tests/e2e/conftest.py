@@ -5,10 +5,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from shared.states import TERMINAL
+from durable_local import local_stack
+from shared.ledger.states import TERMINAL
 from tools.demo import Demo
-from tools.local_stack import local_stack
-from tools.local_stack.pipeline import load_samples
+from tools.sample_data import load_samples
 
 WAIT_SECONDS = 5
 """Long enough to look at an order while it waits, on a busy machine too."""

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from shared.cancel import cancel
+from durable_local import local_stack
 from shared.errors import IllegalTransition
-from shared.executions import OrderExecutions
-from shared.retry import retry
-from shared.states import State
+from shared.executions.client import OrderExecutions
+from shared.ledger.states import State
 from tests.e2e.conftest import DeployedPipeline
 from tests.e2e.test_pipeline import COMPLETED, new_id, states
-from tools.local_stack import local_stack
+from tools.operations.cancel import cancel
+from tools.operations.retry import retry
 
 TIME_SCALE = 30
 WAIT_SECONDS = 300

@@ -16,11 +16,11 @@ from itertools import pairwise
 
 from ingest.messages import order_in
 from shared.errors import REFUSALS, InvalidOrder, OrderConflict
-from shared.execution_names import ExecutionName, execution_of, stack_hash
-from shared.ledger_item import LedgerEntry, Transition
-from shared.order import Order, parse_order
-from shared.settlement import MAX_CONFLICTS
-from shared.states import RETRYABLE, TERMINAL, TRANSITIONS, State
+from shared.executions.names import ExecutionName, execution_of, stack_hash
+from shared.ledger.entry import LedgerEntry, Transition
+from shared.ledger.settlement import MAX_CONFLICTS
+from shared.ledger.states import RETRYABLE, TERMINAL, TRANSITIONS, State
+from shared.orders.order import Order, parse_order
 from tests.faults.observed import NOT_ENDED, Message, Observed, Record
 
 ENDED_BADLY = frozenset({"FAILED", "TIMED_OUT", "STOPPED"})

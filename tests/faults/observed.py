@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from shared.ledger_item import LedgerEntry
-from shared.states import TERMINAL
+from shared.ledger.entry import LedgerEntry
+from shared.ledger.states import TERMINAL
 
 NOT_ENDED = ["RUNNING", "PAUSING", "PAUSED"]
 QUEUES = ("OrdersQueueUrl", "StatusChangesQueueUrl", "StatusChangesDlqUrl")

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from tools.local_stack.faults import Action, Rule
+from durable_local.faults import Action, Rule
 
 
 @dataclass(frozen=True)

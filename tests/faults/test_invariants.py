@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from shared.execution_names import ExecutionName
-from shared.ledger_item import LedgerEntry, Transition
-from shared.order import parse_order
-from shared.states import State
+from shared.executions.names import ExecutionName
+from shared.ledger.entry import LedgerEntry, Transition
+from shared.ledger.states import State
+from shared.orders.order import parse_order
 from tests.faults.invariants import Sent, violations
 from tests.faults.observed import Message, Observed, Record
 

@@ -46,4 +46,4 @@ def test_what_a_mutant_takes_out_is_there(mutant, tmp_path):
 def test_an_edit_whose_text_is_not_there_once_is_an_error(tmp_path):
     copy = Copy(tmp_path / "pipeline")
     with pytest.raises(LookupError, match="0 times"):
-        copy.edit([Edit("src/shared/ledger.py", "no such text", "")])
+        copy.edit([Edit("src/shared/ledger/owner.py", "no such text", "")])

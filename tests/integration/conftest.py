@@ -8,8 +8,8 @@ import pytest
 from reconciler.marks import Marks
 from reconciler.pace import Pace
 from reconciler.reconciler import Reconciler
-from shared.ledger import Ledger
-from shared.rejects import RejectedOrders
+from shared.aws.rejected_orders import RejectedOrders
+from shared.ledger.owner import Ledger
 from tests.integration.executions import ExecutionsOnLambda
 from tests.integration.orders import OrderInLedger
 from tests.unit.test_executions import STACK_ID

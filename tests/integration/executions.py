@@ -6,7 +6,7 @@ import uuid
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from shared.executions import OrderExecutions
+from shared.executions.client import OrderExecutions
 from tests.unit.test_executions import ALIAS, EXECUTION, STACK_ID
 from tests.unit.transport import client, refusal, response
 

@@ -1,10 +1,10 @@
 """Order ORDER-1 in the ledger: taken to any state, read whole, and written by others in between."""
 
-from shared.execution_names import Execution
-from shared.ledger_item import unmarshalled
-from shared.ledger_table import unmoved
-from shared.order import parse_order
-from shared.states import State
+from shared.executions.names import Execution
+from shared.ledger.entry import unmarshalled
+from shared.ledger.states import State
+from shared.ledger.table import unmoved
+from shared.orders.order import parse_order
 
 ORDER = parse_order('{"orderId": "ORDER-1", "customerId": "CUST-1", "attributes": {"channel": "web"}}')
 OTHER_BODY = parse_order('{"orderId": "ORDER-1", "currency": "EUR"}')

@@ -3,7 +3,6 @@
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from shared.cancel import cancel
 from shared.errors import (
     ExecutionUnavailable,
     IllegalTransition,
@@ -11,13 +10,14 @@ from shared.errors import (
     OrderCancelled,
     OrderUnknown,
 )
-from shared.execution_names import Execution
-from shared.ledger_item import MAX_TEXT_BYTES, state_shard
-from shared.ledger_table import unmoved
-from shared.states import TRANSITIONS, State
+from shared.executions.names import Execution
+from shared.ledger.entry import MAX_TEXT_BYTES, state_shard
+from shared.ledger.states import TRANSITIONS, State
+from shared.ledger.table import unmoved
 from tests.integration.orders import ORDER, PATH
 from tests.unit.test_executions import ALIAS
 from tests.unit.transport import refusal
+from tools.operations.cancel import cancel
 
 CANCELLABLE = [state for state in State if State.CANCELLED in TRANSITIONS[state]]
 

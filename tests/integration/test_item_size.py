@@ -12,13 +12,13 @@ from moto.dynamodb.models.dynamo_type import LimitedSizeDict
 
 from orchestrator.enricher import MAX_ANSWER_BYTES, Enricher
 from shared.errors import LedgerRejected, TooManyAttempts
-from shared.execution_names import MAX_ATTEMPT, Execution
-from shared.ledger import MAX_RESULT_BYTES
-from shared.ledger_item import marshalled, unmarshalled
-from shared.ledger_table import unmoved
-from shared.order import MAX_CANONICAL_BYTES, parse_order
-from shared.settlement import MAX_CONFLICTS, note_conflict, note_status
-from shared.states import State
+from shared.executions.names import MAX_ATTEMPT, Execution
+from shared.ledger.entry import marshalled, unmarshalled
+from shared.ledger.owner import MAX_RESULT_BYTES
+from shared.ledger.settlement import MAX_CONFLICTS, note_conflict, note_status
+from shared.ledger.states import State
+from shared.ledger.table import unmoved
+from shared.orders.order import MAX_CANONICAL_BYTES, parse_order
 from tests.unit.transport import Endpoint, client
 
 ORDER_ID = "A" * 48

@@ -14,11 +14,11 @@ from shared.errors import (
     OrderInProgress,
     TooManyStarts,
 )
-from shared.execution_names import Execution
-from shared.ledger import MAX_STARTS, AlreadyCompleted, Claimed, Ledger
-from shared.ledger_item import state_shards
-from shared.order import parse_order
-from shared.states import TERMINAL, TRANSITIONS, State
+from shared.executions.names import Execution
+from shared.ledger.entry import state_shards
+from shared.ledger.owner import MAX_STARTS, AlreadyCompleted, Claimed, Ledger
+from shared.ledger.states import TERMINAL, TRANSITIONS, State
+from shared.orders.order import parse_order
 
 ORDER = parse_order('{"orderId": "ORDER-1", "customerId": "CUST-1", "attributes": {"channel": "web"}}')
 CORRECTED = parse_order('{"orderId": "ORDER-1", "attributes": {"channel": "phone"}}')

@@ -9,14 +9,14 @@ from botocore.exceptions import ReadTimeoutError
 
 from reconciler.marks import Mark
 from reconciler.pace import Pace
-from shared import settlement
 from shared.errors import ExecutionUnavailable, LedgerUnavailable, RejectUnavailable
-from shared.execution_names import Execution, stack_hash
-from shared.executions import ENDED_BADLY
-from shared.ledger_table import unmoved
-from shared.order import parse_order
-from shared.settlement import note_conflict
-from shared.states import RETRYABLE, TERMINAL, State
+from shared.executions.client import ENDED_BADLY
+from shared.executions.names import Execution, stack_hash
+from shared.ledger.owner import settlement
+from shared.ledger.settlement import note_conflict
+from shared.ledger.states import RETRYABLE, TERMINAL, State
+from shared.ledger.table import unmoved
+from shared.orders.order import parse_order
 from tests.unit.test_executions import ALIAS, OTHER_STACK_ID, STACK_ID, name_of
 from tests.unit.transport import refusal
 

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from reconciler.pace import Pace
-from shared.ledger import Ledger
-from shared.order import parse_order
+from shared.ledger.owner import Ledger
+from shared.orders.order import parse_order
 from tests.integration.orders import ORDER, OWNER
 from tests.unit.test_executions import ALIAS, STACK_ID, name_of
 from tests.unit.test_ingest_batch import event

@@ -13,15 +13,15 @@ from shared.errors import (
     StartUnavailable,
     TooManyAttempts,
 )
-from shared.execution_names import MAX_ATTEMPT, Execution, execution_of
-from shared.ledger_table import unmoved
-from shared.order import parse_order
-from shared.retry import retry
-from shared.settlement import End, settle
-from shared.states import RETRYABLE, State
+from shared.executions.names import MAX_ATTEMPT, Execution, execution_of
+from shared.ledger.settlement import End, settle
+from shared.ledger.states import RETRYABLE, State
+from shared.ledger.table import unmoved
+from shared.orders.order import parse_order
 from tests.integration.orders import ORDER, OTHER_BODY, OWNER
 from tests.unit.test_executions import ALIAS, STACK_ID, name_of
 from tests.unit.transport import refusal
+from tools.operations.retry import retry
 
 ENDED = sorted(RETRYABLE)
 

@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 
 from shared.errors import IllegalTransition
-from shared.execution_names import MAX_ATTEMPT, Execution
-from shared.ledger_item import MAX_TEXT_BYTES, kept_text, state_shard
-from shared.ledger_table import unmoved
-from shared.settlement import (
+from shared.executions.names import MAX_ATTEMPT, Execution
+from shared.ledger.entry import MAX_TEXT_BYTES, kept_text, state_shard
+from shared.ledger.settlement import (
     MAX_CONFLICTS,
     End,
     Settlement,
@@ -17,7 +16,8 @@ from shared.settlement import (
     note_status,
     settle,
 )
-from shared.states import RETRYABLE, TERMINAL, State
+from shared.ledger.states import RETRYABLE, TERMINAL, State
+from shared.ledger.table import unmoved
 from tests.integration.orders import ORDER, OTHER_BODY, OWNER, PATH, RETRY
 
 OTHER = Execution("ORDER-1", "arn:other")

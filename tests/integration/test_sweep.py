@@ -9,13 +9,13 @@ import pytest
 from reconciler import sweep as sweep_module
 from reconciler.marks import Mark
 from reconciler.sweep import LATE, RESERVE_S, STILL, Sweep
-from shared.clock import timestamp
+from shared.aws.clock import timestamp
 from shared.errors import ExecutionUnavailable, LedgerUnavailable
-from shared.execution_names import Execution
-from shared.executions import ExecutionSummary
-from shared.ledger import Ledger
-from shared.order import parse_order
-from shared.states import State
+from shared.executions.client import ExecutionSummary
+from shared.executions.names import Execution
+from shared.ledger.owner import Ledger
+from shared.ledger.states import State
+from shared.orders.order import parse_order
 from tests.unit.test_executions import name_of
 from tests.unit.transport import refusal
 

@@ -5,12 +5,10 @@ import itertools
 from dataclasses import replace
 
 from orchestrator import steps
-from shared.cancel import cancel
 from shared.errors import PermanentError
-from shared.execution_names import MAX_ATTEMPT
-from shared.ledger import AlreadyCompleted, Claimed
-from shared.retry import retry
-from shared.states import RETRYABLE, State
+from shared.executions.names import MAX_ATTEMPT
+from shared.ledger.owner import AlreadyCompleted, Claimed
+from shared.ledger.states import RETRYABLE, State
 from tests.protocol import ledger_model as model
 from tests.protocol.ledger_model import EDGES
 from tests.protocol.paused import Call, Killed
@@ -28,6 +26,8 @@ from tests.protocol.pipeline_model import (
     settle,
 )
 from tests.protocol.stand_ins import EnricherStandIn
+from tools.operations.cancel import cancel
+from tools.operations.retry import retry
 
 _NEXT_WRITE = {CLAIM: RECORD_ENRICHMENT, FINALIZE: COMPLETE}
 _LOOKS = {"GetItem", "UpdateItem"}

@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from shared.execution_names import MAX_ATTEMPT
-from shared.ledger import MAX_STARTS
-from shared.states import RETRYABLE, TERMINAL, State
+from shared.executions.names import MAX_ATTEMPT
+from shared.ledger.owner import MAX_STARTS
+from shared.ledger.states import RETRYABLE, TERMINAL, State
 from tests.protocol.ledger_model import EDGES, Entry, Item, Rules
 from tests.protocol.pipeline_model import (
     DELETED,

@@ -12,13 +12,13 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 
 from reconciler.reconciler import Reconciler
-from shared.execution_names import ExecutionName, execution_of, stack_hash
-from shared.executions import OrderExecutions
-from shared.ledger import Ledger
-from shared.ledger_item import LedgerEntry
-from shared.order import parse_order
-from shared.rejects import RejectedOrders
-from shared.states import RETRYABLE, State
+from shared.aws.rejected_orders import RejectedOrders
+from shared.executions.client import OrderExecutions
+from shared.executions.names import ExecutionName, execution_of, stack_hash
+from shared.ledger.entry import LedgerEntry
+from shared.ledger.owner import Ledger
+from shared.ledger.states import RETRYABLE, State
+from shared.orders.order import parse_order
 from tests.protocol.actors import Cancellation, Process, Reconciliation, Retrial
 from tests.protocol.explore import wrong_always, wrong_at_rest
 from tests.protocol.pipeline_model import (

@@ -1,7 +1,7 @@
 """One order's ledger item as a model, and what each write makes of it.
 
-What `shared.ledger` does with conditions, images of refused writes and second tries stands here as plain functions:
-the item before, who writes, the item after and the answer, in one atomic step. Executions are numbers in the order of
+What `shared.ledger.owner` does with conditions, images of refused writes and second tries stands here as plain
+functions: the item before, who writes, the item after and the answer, in one atomic step. Executions are numbers in the order of
 their starts; a number stands for the ARN. A body (`"A"`, `"B"`) stands for an order and its digest.
 """
 
@@ -9,9 +9,9 @@ import sys
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from shared.execution_names import MAX_ATTEMPT
-from shared.ledger import MAX_STARTS
-from shared.states import RETRYABLE, TERMINAL, TRANSITIONS, State
+from shared.executions.names import MAX_ATTEMPT
+from shared.ledger.owner import MAX_STARTS
+from shared.ledger.states import RETRYABLE, TERMINAL, TRANSITIONS, State
 
 EDGES = frozenset((before, after) for before, followers in TRANSITIONS.items() for after in followers)
 

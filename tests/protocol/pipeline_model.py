@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
-from shared.execution_names import MAX_ATTEMPT
-from shared.states import RETRYABLE, State
+from shared.executions.names import MAX_ATTEMPT
+from shared.ledger.states import RETRYABLE, State
 from tests.protocol import ledger_model as ledger
 from tests.protocol.ledger_model import EDGES, Item, Rules
 

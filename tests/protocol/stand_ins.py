@@ -8,10 +8,10 @@ import io
 
 from botocore.exceptions import ClientError
 
-from shared.enrichment import Enrichment
 from shared.errors import EnrichmentRejected
-from shared.execution_names import ExecutionName
-from shared.order import parse_order
+from shared.executions.names import ExecutionName
+from shared.orders.enrichment import Enrichment
+from shared.orders.order import parse_order
 from tests.protocol.paused import before_request
 from tests.protocol.pipeline_model import DELETED, RUNNING, STOPPED
 

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from shared.states import RETRYABLE, TERMINAL
+from shared.ledger.states import RETRYABLE, TERMINAL
 from tests.protocol.actors import Cancellation, Reconciliation, Retrial
 from tests.protocol.explore import SCENARIOS
 from tests.protocol.followed import Followed
@@ -76,7 +76,7 @@ def test_the_code_does_as_the_model_in_every_situation(followed):
 
 @pytest.mark.parametrize("number", SEEDS)
 def test_code_and_model_reach_the_same_item_after_every_move(followed, monkeypatch, number):
-    monkeypatch.setattr("shared.ledger.MAX_STARTS", CAP)
+    monkeypatch.setattr("shared.ledger.owner.MAX_STARTS", CAP)
     run_state_machine_as_test(
         seed(number)(lambda: Moves(lambda: followed(Rules(cap=CAP)))),
         settings=settings(

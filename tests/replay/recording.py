@@ -22,7 +22,7 @@ from orchestrator import handler as orchestrator  # noqa: E402
 from orchestrator import steps  # noqa: E402
 from orchestrator.enricher import Enricher  # noqa: E402
 from shared.errors import EnricherUnavailable, LedgerUnavailable  # noqa: E402
-from shared.ledger import Ledger  # noqa: E402
+from shared.ledger.owner import Ledger  # noqa: E402
 
 DIRECTORY = Path(os.environ["RECORDINGS"])
 dynamodb = boto3.client("dynamodb")

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from shared.errors import InvalidOrder
-from shared.order import parse_order
+from shared.orders.order import parse_order
 from tools.generated_docs import DOCS
 from tools.template_check import BIN, ROOT
 

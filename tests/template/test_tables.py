@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import pytest
 
-from shared.execution_names import Execution
-from shared.ledger import Ledger
-from shared.ledger_item import STATE_INDEX, state_shard
-from shared.order import parse_order
-from shared.states import State
+from shared.executions.names import Execution
+from shared.ledger.entry import STATE_INDEX, state_shard
+from shared.ledger.owner import Ledger
+from shared.ledger.states import State
+from shared.orders.order import parse_order
 
 
 @pytest.mark.parametrize("table", ["LedgerTable", "OperationsTable", "CustomersTable"])

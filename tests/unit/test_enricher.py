@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from enricher.profiles import Customers, guest_id
 from enricher.totals import totals
-from shared.enrichment import Enrichment
-from shared.order import order_from, parse_order
+from shared.orders.enrichment import Enrichment
+from shared.orders.order import order_from, parse_order
 from tests.unit.orders import order_ids, prices
 from tests.unit.transport import Endpoint, client, refusal
 

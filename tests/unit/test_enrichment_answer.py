@@ -12,8 +12,8 @@ from botocore.exceptions import (
 
 from orchestrator.enricher import MAX_ANSWER_BYTES, Enricher
 from shared.errors import EnricherUnavailable, EnrichmentRejected
-from shared.ledger_item import marshalled, unmarshalled
-from shared.order import parse_order
+from shared.ledger.entry import marshalled, unmarshalled
+from shared.orders.order import parse_order
 from tests.unit.transport import Endpoint, client, refusal
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:orders-OrderEnricher"

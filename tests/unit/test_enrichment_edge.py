@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.enricher import MAX_ANSWER_BYTES, MAX_NESTING, Enricher
-from shared.enrichment import Enrichment
 from shared.errors import EnricherUnavailable, EnrichmentRejected
-from shared.ledger_item import marshalled, unmarshalled
+from shared.ledger.entry import marshalled, unmarshalled
+from shared.orders.enrichment import Enrichment
 from tests.unit.hostile import broken, changed, json_texts, nested
 from tests.unit.test_enrichment_answer import ANSWER, ARN, ORDER, said
 from tests.unit.transport import Endpoint, client

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
 from shared.errors import ExecutionUnavailable
-from shared.executions import ENDED_BADLY, ExecutionRecord, ExecutionSummary, OrderExecutions
+from shared.executions.client import ENDED_BADLY, ExecutionRecord, ExecutionSummary, OrderExecutions
 from tests.unit.test_executions import ALIAS, EXECUTION, RUN_ID, STACK_ID, name_of
 from tests.unit.transport import Endpoint, client, refusal
 

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import OrderConflict, StartUnavailable
-from shared.execution_names import MAX_ATTEMPT, ExecutionName, stack_hash
-from shared.executions import OrderExecutions
-from shared.order import parse_order
+from shared.executions.client import OrderExecutions
+from shared.executions.names import MAX_ATTEMPT, ExecutionName, stack_hash
+from shared.orders.order import parse_order
 from tests.unit.orders import order_ids
 from tests.unit.transport import Endpoint, client, refusal
 

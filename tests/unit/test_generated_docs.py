@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from shared.states import TRANSITIONS, State
+from shared.ledger.states import TRANSITIONS, State
 from tools.generated_docs import DOCS, PAGES, order_schema, states_page
 
 

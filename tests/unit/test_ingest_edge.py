@@ -12,6 +12,7 @@ from botocore.exceptions import ReadTimeoutError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from durable_local.ministack.patches.sqs_rules import NOT_ALLOWED, check_message, size_of
 from ingest.messages import order_in
 from shared.errors import InvalidOrder
 from tests.unit.hostile import any_text, broken, changed, json_texts, nested
@@ -19,7 +20,6 @@ from tests.unit.orders import order_data, spellings
 from tests.unit.test_executions import ALIAS, STACK_ID, name_of, started
 from tests.unit.test_ingest_batch import event
 from tests.unit.transport import Endpoint, client, refusal
-from tools.local_stack.ministack_process.sqs_rules import NOT_ALLOWED, check_message, size_of
 
 LARGEST_BODY = 1_032_192
 SQS_LIMIT = 1024 * 1024

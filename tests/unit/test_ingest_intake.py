@@ -9,9 +9,9 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from ingest.intake import Intake
+from shared.aws.rejected_orders import RejectedOrders
 from shared.errors import RejectUnavailable, StartUnavailable
-from shared.executions import OrderExecutions
-from shared.rejects import RejectedOrders
+from shared.executions.client import OrderExecutions
 from tests.unit.test_executions import ALIAS, STACK_ID, name_of, started
 from tests.unit.transport import Endpoint, client, refusal, session
 

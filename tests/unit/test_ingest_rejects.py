@@ -8,9 +8,9 @@ from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from shared.aws.rejected_orders import RejectedOrders, field_errors_json
 from shared.errors import FieldError, InvalidOrder, RejectUnavailable
-from shared.order import parse_order
-from shared.rejects import RejectedOrders, field_errors_json
+from shared.orders.order import parse_order
 from tests.unit.transport import Endpoint, client, refusal, session
 
 LARGEST_BODY = 1_032_192

@@ -2,7 +2,7 @@
 
 import logging
 
-from shared.logs import logger
+from shared.aws.logs import logger
 
 
 def test_at_debug_no_request_with_an_order_or_a_token_in_it_is_logged():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared.order import MAX_CANONICAL_BYTES, order_from, parse_order
+from shared.orders.order import MAX_CANONICAL_BYTES, order_from, parse_order
 from tests.unit.orders import order_data, spellings
 
 SMALLEST = b'{"orderId":"ORDER-123"}'

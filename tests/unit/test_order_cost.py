@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from bench.worst_message import HOSTILE, ORDERS, filled
 from orchestrator.payload import refusal
-from shared import order
 from shared.errors import InvalidOrder, OrderTooLarge
-from shared.order import MAX_TEXT_LENGTH, order_from, parse_order
+from shared.orders import order
+from shared.orders.order import MAX_TEXT_LENGTH, order_from, parse_order
 from tests.unit.orders import order_data
 from tests.unit.test_payload import invocation
 

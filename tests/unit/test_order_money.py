@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidOrder
-from shared.order import order_from, parse_order
+from shared.orders.order import order_from, parse_order
 from tests.unit.orders import prices
 
 NOT_A_DECIMAL = "should be a decimal such as 12.50, given as a string or a number"

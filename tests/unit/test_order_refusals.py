@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench.worst_message import HOSTILE
-from shared.currencies import CURRENCIES
 from shared.errors import InvalidOrder, NotJson, OrderTooLarge
-from shared.order import MAX_TEXT_LENGTH, Order, order_from, parse_json, parse_order
+from shared.orders.currencies import CURRENCIES
+from shared.orders.order import MAX_TEXT_LENGTH, Order, order_from, parse_json, parse_order
 from tests.unit.orders import order_data
 from tests.unit.test_order_canonical import order_of
 
@@ -349,7 +349,7 @@ def test_a_message_full_of_mistakes_takes_little_of_ingests_memory(body):
     """Ingest works ten messages at a time in 1 GiB: one that took most of it would take its neighbours with it."""
     program = (
         "import resource, sys\n"
-        "from shared.order import parse_order\n"
+        "from shared.orders.order import parse_order\n"
         "text = sys.stdin.read()\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try:\n    parse_order(text)\nexcept Exception as error:\n    print(type(error).__name__)\n"

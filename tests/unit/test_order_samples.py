@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from enricher.totals import totals
-from shared.order import parse_order
+from shared.orders.order import parse_order
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "cdnow_orders.jsonl"
 

@@ -3,8 +3,8 @@
 import pytest
 
 from shared.errors import InvalidOrder
-from shared.execution_names import ExecutionName, execution_of
-from shared.order import parse_order
+from shared.executions.names import ExecutionName, execution_of
+from shared.orders.order import parse_order
 from tests.unit.test_executions import EXECUTION, OTHER_STACK_ID, RUN_ID, STACK_ID
 
 ORDER = parse_order('{"orderId": "ORDER-123"}')

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidOrder
-from shared.order import parse_order
+from shared.orders.order import parse_order
 from tests.unit.hostile import any_text, broken, changed, json_texts, nested
 from tests.unit.orders import order_data, spellings
 from tests.unit.test_executions import EXECUTION, RUN_ID, STACK_ID

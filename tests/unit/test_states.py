@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from shared.states import RETRYABLE, TERMINAL, TRANSITIONS, State, predecessors
+from shared.ledger.states import RETRYABLE, TERMINAL, TRANSITIONS, State, predecessors
 
 ARROWS = {
     # the path of an order

@@ -7,7 +7,7 @@ from functools import cache
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 
-from tools.local_stack.deployment import isolated_session
+from durable_local.deploy.deployment import isolated_session
 
 
 class Body(io.BytesIO):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from aws_durable_execution_sdk_python_testing.runner import DurableFunctionTestRunner
 from botocore.exceptions import ClientError
 
-from shared.execution_names import ExecutionName
+from shared.executions.names import ExecutionName
 
 STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/orders/0a1b2c3d"
 ORDER = {"orderId": "ORDER-123", "items": [{"sku": "CD", "quantity": 3, "unitPrice": "9.99"}], "currency": "USD"}

@@ -31,7 +31,7 @@ def test_the_enricher_is_now_called_five_times(pipeline):
 """,
     "add-a-field": """
 def test_an_order_without_the_new_field_is_the_order_it_was(pipeline):
-    from shared.order import parse_order
+    from shared.orders.order import parse_order
     assert parse_order('{"orderId": "A"}').canonical_bytes() == b'{"orderId":"A"}'
     assert parse_order('{"orderId": "A", "gift": true}').canonical()["gift"] is True
 """,

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from shared.errors import LedgerUnavailable
-from shared.ledger import MAX_STARTS, Ledger
+from shared.ledger.owner import MAX_STARTS, Ledger
 from tests.workflow.durable import COMPLETED, ORDER, Killed, answer, dynamodb_error, failure
 
 # The writes of an order that meets no fault: claim, enriched, finalizing, completed.

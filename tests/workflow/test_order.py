@@ -7,8 +7,8 @@ from io import StringIO
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from shared.execution_names import MAX_ATTEMPT, Execution, ExecutionName, stack_hash
-from shared.order import parse_order
+from shared.executions.names import MAX_ATTEMPT, Execution, ExecutionName, stack_hash
+from shared.orders.order import parse_order
 from tests.workflow.durable import COMPLETED, ORDER, STACK_ID, answer, failure
 
 

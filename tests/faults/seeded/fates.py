@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from durable_local.faults import Answer, Fail, Hold, Kill, Point, Redeliver, Rule, Stall
+from durable_local.faults.rules import EVENT_SOURCE
 from shared.errors import IllegalTransition, OrderEnded
-from shared.states import State
+from shared.ledger.states import State
 from tests.faults.seeded.strikes import FUNCTION_ERROR, THROTTLED, event_lost
 from tests.faults.seeded.trial import COMPLETED, Fate, Trial
 from tests.faults.seeded.world import INGEST, ORCHESTRATOR, World, writes
-from tools.local_stack.faults import Answer, Fail, Hold, Kill, Point, Redeliver, Rule, Stall
-from tools.local_stack.faults.rules import EVENT_SOURCE
 
 LARGEST_MESSAGE: Final = 1_032_192
 """What the template's orders queue takes."""

@@ -8,15 +8,15 @@ from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
 
-from shared.execution_names import ExecutionName
-from shared.ledger_item import LedgerEntry
-from shared.states import State
+from durable_local.faults import Injection, Point, Request, Rule, Twice
+from durable_local.faults.actions import point_of
+from shared.executions.names import ExecutionName
+from shared.ledger.entry import LedgerEntry
+from shared.ledger.states import State
 from tests.faults.invariants import Sent, violations
 from tests.faults.observed import Observed
 from tests.faults.seeded.trial import Trial
 from tests.faults.seeded.world import writes
-from tools.local_stack.faults import Injection, Point, Request, Rule, Twice
-from tools.local_stack.faults.actions import point_of
 
 JUMP_SECONDS = 300
 ENRICHER_CALLS = 3

@@ -10,7 +10,7 @@ MOST_SEEDS: Final = 4
 PATIENCE_SECONDS: Final = 45
 """What is broken is waited for in vain, again and again."""
 
-LEDGER: Final = "src/shared/ledger.py"
+LEDGER: Final = "src/shared/ledger/owner.py"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ MUTANTS: Final = (
         ),
     ),
     Mutant(
-        "named starts", (Edit("src/shared/executions.py", "                DurableExecutionName=str(name),\n", ""),)
+        "named starts",
+        (Edit("src/shared/executions/client.py", "                DurableExecutionName=str(name),\n", ""),),
     ),
     Mutant(
         "partial batch answers",

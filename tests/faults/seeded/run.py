@@ -11,7 +11,9 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from shared.states import RETRYABLE, TERMINAL
+from durable_local import local_stack
+from durable_local.faults import Cut, Fail, Rule
+from shared.ledger.states import RETRYABLE, TERMINAL
 from tests.faults.observed import observe
 from tests.faults.seeded.fates import PLAIN
 from tests.faults.seeded.findings import Seen, blamed, report, verdict
@@ -19,8 +21,6 @@ from tests.faults.seeded.schedule import Schedule, schedule
 from tests.faults.seeded.sources import ONE_MORE_FIELD, Clocks, Copy, Edit
 from tests.faults.seeded.trial import COMPLETED, Trial
 from tests.faults.seeded.world import ORCHESTRATOR, World
-from tools.local_stack import local_stack
-from tools.local_stack.faults import Cut, Fail, Rule
 
 TIME_SCALE: Final = 40
 """The clock of the executions. A wait of 40 s takes a second, and the ledger's policy (3 to 6 minutes) 5 to 10 s."""

@@ -6,10 +6,10 @@ from itertools import cycle
 from random import Random
 from typing import Final
 
+from durable_local.faults import Rule
 from tests.faults.seeded.fates import FATES, PLAIN
 from tests.faults.seeded.strikes import DELIVERY, EXECUTION, Strike, event_lost, event_mistaken
 from tests.faults.seeded.trial import Fate, Trial
-from tools.local_stack.faults import Rule
 
 FEWEST_ORDERS: Final = 30
 """One for each fault that is done to an order of its own, the neighbours in its batch, and one for each other."""

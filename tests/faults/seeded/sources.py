@@ -74,14 +74,14 @@ class Clocks:
         )
         shifted = f'datetime.now(UTC) + __import__("datetime").timedelta(seconds={ahead})'
         return [
-            Edit("src/shared/clock.py", "datetime.now(UTC)", shifted),
+            Edit("src/shared/aws/clock.py", "datetime.now(UTC)", shifted),
             Edit("src/reconciler/sweep.py", "datetime.now(UTC)", shifted),
         ]
 
 
 ONE_MORE_FIELD: Final = [
     Edit(
-        "src/shared/order.py",
+        "src/shared/orders/order.py",
         "    placed_at: Instant | None = None\n",
         "    placed_at: Instant | None = None\n    gift_note: Annotated[str, Field(max_length=256)] | None = None\n",
     )

@@ -11,13 +11,13 @@ from itertools import islice
 from random import Random
 from typing import Final
 
-from shared.states import TERMINAL, State
+from durable_local import LocalStack, local_stack
+from shared.ledger.states import TERMINAL, State
 from tests.faults.invariants import Sent, violations
 from tests.faults.observed import observe
 from tests.faults.seeded.run import Say, every
 from tests.faults.seeded.sources import REPOSITORY
-from tools.local_stack import LocalStack, local_stack
-from tools.local_stack.pipeline import load_samples
+from tools.sample_data import load_samples
 
 FUNCTIONS: Final = (
     "OrderIngest",

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Final
 
-from tests.faults.seeded.world import ENRICHER, INGEST, ORCHESTRATOR
-from tools.local_stack.faults import (
+from durable_local.faults import (
     Action,
     Answer,
     Cut,
@@ -25,7 +24,8 @@ from tools.local_stack.faults import (
     Stall,
     Twice,
 )
-from tools.local_stack.faults.rules import EVENT_SOURCE, STATUS_CHANGE
+from durable_local.faults.rules import EVENT_SOURCE, STATUS_CHANGE
+from tests.faults.seeded.world import ENRICHER, INGEST, ORCHESTRATOR
 
 Strike = Callable[[str, Random], list[Rule]]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.states import State
-from tools.local_stack.faults import Rule
+from durable_local.faults import Rule
+from shared.ledger.states import State
 
 if TYPE_CHECKING:
     from tests.faults.seeded.world import World

@@ -14,20 +14,20 @@ from typing import Any, Final, Self, TypeVar
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from shared import cancel as cancelling
-from shared import retry as retrying
-from shared.execution_names import ExecutionName
-from shared.executions import OrderExecutions
-from shared.ledger_item import LedgerEntry
-from shared.ledger_table import LedgerTable
-from shared.order import order_from
-from shared.states import TERMINAL, State
+from durable_local import LocalStack
+from durable_local.faults import Hold, Injection, Request, Rule
+from shared.executions.client import OrderExecutions
+from shared.executions.names import ExecutionName
+from shared.ledger.entry import LedgerEntry
+from shared.ledger.states import TERMINAL, State
+from shared.ledger.table import LedgerTable
+from shared.orders.order import order_from
 from tests.faults.invariants import Sent
 from tests.faults.observed import COUNTS, NOT_ENDED
 from tests.faults.seeded.sources import Clocks
 from tests.faults.seeded.trial import Trial
-from tools.local_stack import LocalStack
-from tools.local_stack.faults import Hold, Injection, Request, Rule
+from tools.operations import cancel as cancelling
+from tools.operations import retry as retrying
 
 ORCHESTRATOR: Final = "DurableOrderProcessor"
 INGEST: Final = "OrderIngest"
@@ -295,13 +295,13 @@ class World:
             self.functions.invoke(FunctionName=self.stack.outputs["OrderSweepArn"])
 
     def cancel(self, trial: Trial) -> LedgerEntry:
-        """Raises as `shared.cancel` does."""
+        """Raises as `tools.operations.cancel` does."""
         return cancelling.cancel(trial.order_id, self.ledger, self.executions, "cancelled by an operator")
 
     def retry(self, trial: Trial, *, corrected: str | None = None) -> str:
         """Starts the order's next attempt, with the recorded order or a corrected body; the execution's ARN.
 
-        Raises as `shared.retry` does. How many attempts that makes, the script has to say: `sent.retries`.
+        Raises as `tools.operations.retry` does. How many attempts that makes, the script has to say: `sent.retries`.
         """
         if corrected is not None:
             self.sent.corrections.append(corrected)

@@ -1,0 +1,177 @@
+"""Puts the folders a template names where CloudFormation finds them, as `aws cloudformation package` does.
+
+Not that command itself: its zip carries file times and whatever lies in the folder, so that running the tests
+once (byte code) or a fresh checkout would publish new versions of unchanged functions; and it takes longer to
+start than the whole deployment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from durable_local.errors import LocalStackError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+# Resource type to the property that may name a local folder, and how the uploaded object is put there.
+CODE_PROPERTIES = {
+    "AWS::Serverless::Function": "CodeUri",
+    "AWS::Serverless::LayerVersion": "ContentUri",
+    "AWS::Lambda::Function": "Code",
+    "AWS::Lambda::LayerVersion": "Content",
+}
+NEVER_SHIPPED = frozenset({"__pycache__", ".DS_Store", ".git", ".mypy_cache", ".pytest_cache", ".ruff_cache"})
+FIXED_DATE = (1980, 1, 1, 0, 0, 0)
+
+BUCKET = "local-stack-artifacts"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A template whose folders have become objects in `BUCKET`, and those objects by their keys."""
+
+    template: str
+    archives: Mapping[str, bytes]
+
+
+def package(template: Path) -> Package:
+    """Reads the template and what it names; raises LocalStackError for what cannot be read."""
+    content = _read(template)
+    archives: dict[str, bytes] = {}
+    keys: dict[Path, str] = {}
+    for properties, name, is_native in _code_places(content):
+        local = properties.get(name)
+        if not isinstance(local, str) or local.startswith(("s3://", "https://", "http://")):
+            continue
+        folder = (template.parent / local).resolve()
+        if folder not in keys:
+            archive = _zip(folder)
+            keys[folder] = hashlib.sha256(archive).hexdigest()
+            archives[keys[folder]] = archive
+        key = keys[folder]
+        properties[name] = {"S3Bucket": BUCKET, "S3Key": key} if is_native else f"s3://{BUCKET}/{key}"
+    return Package(yaml.dump(content, Dumper=_TemplateDumper, sort_keys=False), archives)
+
+
+def _read(template: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(template.read_text(encoding="utf-8"), Loader=_TemplateLoader)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise LocalStackError(f"cannot read {template}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise LocalStackError(f"{template} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise LocalStackError(f"{template} is not a template")
+    return content
+
+
+def _code_places(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, bool]]:
+    resources = (template.get("Resources") or {}).values()
+    in_globals = (template.get("Globals") or {}).get("Function")
+    # `sam build` leaves the global folder as it stood, gives each function its own, and never looks there again.
+    if isinstance(in_globals, dict) and any(map(_has_no_code_of_its_own, resources)):
+        yield in_globals, "CodeUri", False
+    for resource in resources:
+        if isinstance(resource, dict) and (name := CODE_PROPERTIES.get(resource.get("Type", ""))):
+            properties = resource.setdefault("Properties", {})
+            yield properties, name, resource["Type"].startswith("AWS::Lambda::")
+
+
+def _has_no_code_of_its_own(resource: Any) -> bool:
+    if not isinstance(resource, dict) or resource.get("Type") != "AWS::Serverless::Function":
+        return False
+    return not {"CodeUri", "InlineCode", "ImageUri"} & (resource.get("Properties") or {}).keys()
+
+
+def _zip(source: Path) -> bytes:
+    """The same bytes for the same content, whatever its dates. `source` is resolved."""
+    if source.suffix == ".zip" and source.is_file():
+        return source.read_bytes()
+    if not source.is_dir():
+        message = f"the template names a folder that does not exist: {source}"
+        raise LocalStackError(message)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in _files(source, [source]):
+            entry = zipfile.ZipInfo(path.relative_to(source).as_posix(), FIXED_DATE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = (0o755 if path.stat().st_mode & 0o100 else 0o644) << 16
+            archive.writestr(entry, path.read_bytes())
+    return buffer.getvalue()
+
+
+def _files(folder: Path, parents: list[Path]) -> Iterator[Path]:
+    """The files to ship, sorted; links are followed inside the source folder.
+
+    `parents` are the resolved folders from the source to this one. Raises LocalStackError for a link that leaves the
+    source, and for a link to one of `parents`, which would have no end.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.name in NEVER_SHIPPED or path.suffix == ".pyc":
+            continue
+        # Not Path.resolve: of links in a circle it raises another error in each version of Python.
+        target = Path(os.path.realpath(path))
+        if not target.is_relative_to(parents[0]):
+            raise LocalStackError(f"{path} is a link to {target}, outside the source folder {parents[0]}")
+        if target in parents:
+            raise LocalStackError(f"{path} is a link to {target}, a folder that contains it")
+        if target.is_dir():
+            yield from _files(path, [*parents, target])
+        elif target.is_file():
+            yield path
+
+
+class _Tagged:
+    """A short-form intrinsic (`!Sub ...`), kept as it stood."""
+
+    def __init__(self, tag: str, value: Any) -> None:
+        self.tag = tag
+        self.value = value
+
+
+class _TemplateLoader(yaml.SafeLoader):
+    """YAML as CloudFormation reads it: short-form intrinsics, and dates are text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as the base class has it
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+class _TemplateDumper(yaml.SafeDumper):
+    """Writes them back, without anchors: CloudFormation refuses those."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
+
+
+def _load_tagged(loader: _TemplateLoader, suffix: str, node: yaml.Node) -> _Tagged:
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
+    return _Tagged("!" + suffix, value)
+
+
+def _dump_tagged(dumper: _TemplateDumper, tagged: _Tagged) -> yaml.Node:
+    if isinstance(tagged.value, str):
+        return dumper.represent_scalar(tagged.tag, tagged.value)
+    if isinstance(tagged.value, list):
+        return dumper.represent_sequence(tagged.tag, tagged.value)
+    return dumper.represent_mapping(tagged.tag, tagged.value)
+
+
+_TemplateLoader.add_multi_constructor("!", _load_tagged)
+_TemplateDumper.add_representer(_Tagged, _dump_tagged)

@@ -1,0 +1,84 @@
+"""A test's hand on the faults of a running stack."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from dataclasses import replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from durable_local.errors import LocalStackError
+from durable_local.faults.control import INJECTIONS, REQUESTS, RULES
+from durable_local.gateway.paths import CONTROL_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from durable_local.faults.rules import Injection, Request, Rule
+    from durable_local.keys import Keys
+
+TIMEOUT_SECONDS = 60
+POLL_SECONDS = 0.02
+
+
+class Faults:
+    """Safe on any thread. Raises LocalStackError where the stack was not started with faults."""
+
+    def __init__(self, endpoint: str, keys: Keys, physical_name: Callable[[str], str]) -> None:
+        """`physical_name` is that of a function by its logical id, so that a rule may name either."""
+        self._address = urlsplit(endpoint).netloc
+        self._keys = keys
+        self._physical_name = physical_name
+
+    def add(self, rule: Rule) -> int:
+        """In force when this returns; the rule's id."""
+        return self.add_all([rule])[0]
+
+    def add_all(self, rules: list[Rule]) -> list[int]:
+        """All at once, in order; their ids."""
+        named = [replace(rule, function=rule.function and self._physical_name(rule.function)) for rule in rules]
+        ids: list[int] = json.loads(self._ask("POST", "rules", RULES.dump_json(named)))
+        return ids
+
+    def release(self, rule: int) -> None:
+        """Ends the rule; what it holds is let go."""
+        self._ask("POST", f"rules/{rule}/release")
+
+    def clear(self) -> None:
+        """Ends all rules and lets go what they hold. What was injected and seen stays known."""
+        self._ask("DELETE", "rules")
+
+    def injected(self, rule: int | None = None, after: int = 0) -> list[Injection]:
+        """What was in fact done, by this rule or by all, in order; without the first `after` of all."""
+        injections = INJECTIONS.validate_json(self._ask("GET", f"injections?after={after}"))
+        return [injection for injection in injections if rule in (None, injection.rule)]
+
+    def requests(self, text: str = "") -> list[Request]:
+        """The requests seen whose text holds `text`, in the order in which they came; of 50,000 the latest."""
+        return REQUESTS.validate_json(self._ask("GET", f"requests?text={quote(text, safe='')}"))
+
+    def wait(self, rule: int, times: int = 1, patience_seconds: float = 60) -> list[Injection]:
+        """Waits until the rule was carried out so many times (a Hold: until it holds so many); raises TimeoutError."""
+        deadline = time.monotonic() + patience_seconds
+        while len(injected := self.injected(rule)) < times:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"rule {rule} was carried out {len(injected)} times, not {times}")
+            time.sleep(POLL_SECONDS)
+        return injected
+
+    def _ask(self, method: str, what: str, body: bytes | None = None) -> bytes:
+        connection = http.client.HTTPConnection(self._address, timeout=TIMEOUT_SECONDS)
+        try:
+            connection.request(method, CONTROL_PREFIX + what, body, self._keys.headers)
+            response = connection.getresponse()
+            content = response.read()
+        finally:
+            connection.close()
+        if response.status != HTTPStatus.OK:
+            raise LocalStackError(
+                f"{method} {what}: {response.status}; are there faults in this stack (local_stack(faults=True))?"
+            )
+        return content

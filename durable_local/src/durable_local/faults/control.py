@@ -1,0 +1,70 @@
+"""The path by which a test sets the rules, and MiniStack asks for them. See `client` for what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from pydantic import TypeAdapter
+
+from durable_local.faults.actions import Delay, Redeliver
+from durable_local.faults.rules import EVENT_SOURCE, Injection, Request, Rule
+from durable_local.gateway.paths import CONTROL_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from durable_local.faults.register import Register
+
+RULES = TypeAdapter(list[Rule])
+INJECTIONS = TypeAdapter(list[Injection])
+REQUESTS = TypeAdapter(list[Request])
+
+
+class Control:
+    """Answers requests about the register."""
+
+    def __init__(self, register: Register) -> None:
+        self._register = register
+
+    async def __call__(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> web.Response:
+        """404 for what there is not."""
+        answer: Any = None
+        match method, path.removeprefix(CONTROL_PREFIX).split("/"):
+            case "POST", ["rules"]:
+                answer = self._register.add(RULES.validate_json(body))
+            case "DELETE", ["rules"]:
+                self._register.clear()
+            case "POST", ["rules", number, "release"]:
+                self._register.release(int(number))
+            case "GET", ["injections"]:
+                answer = INJECTIONS.dump_python(self._register.injections(int(query.get("after", "0"))), mode="json")
+            case "GET", ["requests"]:
+                answer = REQUESTS.dump_python(self._register.requests(query.get("text", "")), mode="json")
+            case "POST", ["deliveries"]:
+                answer = await self._deliveries(json.loads(body))
+            case _:
+                return web.Response(status=HTTPStatus.NOT_FOUND)
+        return web.json_response(answer)
+
+    async def _deliveries(self, asked: dict[str, Any]) -> list[float | None]:
+        """For each message that an event source mapping takes or deletes: after how many seconds it comes again.
+
+        None: as it is. Answered after the longest delay.
+        """
+        again: list[float | None] = []
+        delay = 0.0
+        for message in asked["messages"]:
+            request = Request(EVENT_SOURCE, asked["operation"], asked["function"], None, message)
+            active = self._register.due(request)
+            action = active.rule.action if active else None
+            if active:
+                self._register.done(active, request)
+            again.append(action.after if isinstance(action, Redeliver) else None)
+            if isinstance(action, Delay):
+                delay = max(delay, action.seconds)
+        await asyncio.sleep(delay)
+        return again

@@ -1,0 +1,46 @@
+"""Events of executions' status on their way from the runner to the bus: lost, late, doubled, out of order."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from durable_local.faults.actions import Delay, Drop, Hold, Twice
+from durable_local.faults.rules import STATUS_CHANGE, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from durable_local.faults.register import Register
+
+
+class FaultyStatusChanges:
+    """Sends an event on, or does what a rule says."""
+
+    def __init__(self, register: Register) -> None:
+        self._register = register
+
+    def __call__(self, event: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None:
+        """Never waits: a late event is sent on a thread of its own, past those after it."""
+        request = Request(STATUS_CHANGE, "PutEvents", None, None, event["Detail"])
+        active = self._register.due(request)
+        if active is None:
+            send(event)
+            return
+        self._register.done(active, request)
+        match active.rule.action:
+            case Drop():
+                pass
+            case Delay(seconds):
+                _later(seconds, send, event)
+            case Twice(after):
+                send(event)
+                _later(after, send, event)
+            case Hold():
+                active.released.add_done_callback(lambda _: _later(0, send, event))
+
+
+def _later(seconds: float, send: Callable[[dict[str, Any]], None], event: dict[str, Any]) -> None:
+    timer = threading.Timer(seconds, send, (event,))
+    timer.daemon = True
+    timer.start()

@@ -1,0 +1,91 @@
+"""A stack's folder on disk: only the user can read it, and only one command at a time works on it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from typing import TYPE_CHECKING, BinaryIO
+
+from durable_local.errors import LocalStackError
+from durable_local.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MAX_LOCK_ATTEMPTS = 100
+# For every process of the stack: files 0600, folders 0700.
+UMASK = 0o077
+
+
+@contextlib.contextmanager
+def locked(settings: Settings) -> Iterator[None]:
+    """The folder, which exists meanwhile, for one command alone; afterwards it is removed if it is empty.
+
+    The operating system releases the lock when the process ends, so no lock outlives its command. Raises
+    LocalStackError if another command has it, or if the folder cannot be written.
+    """
+    lock = settings.directory / "lock"
+    descriptor = _acquire(settings, lock)
+    try:
+        yield
+    finally:
+        # Before the lock is released: whoever opened this very file sees that it is no longer the one at this path.
+        lock.unlink(missing_ok=True)
+        for folder in (settings.directory, settings.home):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        os.close(descriptor)
+
+
+def _acquire(settings: Settings, lock: Path) -> int:
+    for _ in range(MAX_LOCK_ATTEMPTS):
+        descriptor = -1
+        try:
+            _make(settings)
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), lock.stat()):
+                return descriptor
+        except BlockingIOError as error:
+            os.close(descriptor)
+            message = f"another command is at work on the stack of port {settings.port}; try again when it has ended"
+            raise LocalStackError(message) from error
+        except FileNotFoundError:
+            pass  # Another command has just ended and removed the folder.
+        except OSError as error:
+            raise LocalStackError(f"cannot write {settings.directory}: {error.strerror}") from error
+        if descriptor >= 0:
+            os.close(descriptor)
+    raise LocalStackError(f"cannot write {settings.directory}")
+
+
+def _make(settings: Settings) -> None:
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.directory.mkdir(mode=0o700, exist_ok=True)
+    settings.directory.chmod(0o700)
+    # A folder that the user named may be shared on purpose; `.local` may be there from an earlier version.
+    if settings.home == Settings.home:
+        settings.home.chmod(0o700)
+
+
+def create(path: Path, mode: int = 0o600) -> BinaryIO:
+    """A new empty file in place of `path`, open for writing, with `mode` whatever the umask is."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    os.fchmod(descriptor, mode)
+    return os.fdopen(descriptor, "wb")
+
+
+def clear(settings: Settings, *, logs: bool) -> None:
+    """Removes what the stack wrote, except the state that it or an earlier stack kept, and its logs if not `logs`."""
+    with contextlib.suppress(OSError):
+        if f"AWS_ENDPOINT_URL={settings.endpoint}\n" in settings.environment_file.read_text(encoding="utf-8"):
+            settings.environment_file.unlink()
+    for folder in (settings.temporary, settings.scripts):
+        shutil.rmtree(folder, ignore_errors=True)
+    if logs and not settings.state.exists():
+        for log in settings.directory.glob("*.log"):
+            log.unlink(missing_ok=True)

@@ -1,0 +1,135 @@
+"""Lambda's Invoke of a durable function: refuse, start or join, and answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import json
+import re
+import uuid
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Never
+
+from aiohttp import web
+from aws_durable_execution_sdk_python_testing.execution import Execution, ExecutionStatus
+
+from durable_local.errors import ApiError, invalid_parameter
+from durable_local.runner.runner import DurableRunner, error_of
+from durable_local.runner.slots import HANDLER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from concurrent.futures import Executor
+
+    from durable_local.gateway.functions import DurableConfig, FunctionReference, FunctionVersion
+    from durable_local.runner.named_starts import Executions
+
+EXECUTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+LONGEST_SYNCHRONOUS_SECONDS = 900
+PAYLOAD_LIMIT_BYTES = {"Event": 1024 * 1024, "RequestResponse": 6 * 1024 * 1024, "DryRun": 6 * 1024 * 1024}
+
+
+class DurableInvoke:
+    """Answers an Invoke whose function is durable."""
+
+    def __init__(self, runner: DurableRunner, executions: Executions, threads: Executor) -> None:
+        self._runner = runner
+        self._executions = executions
+        self._threads = threads
+
+    async def __call__(
+        self,
+        reference: FunctionReference,
+        function: FunctionVersion,
+        durable: DurableConfig,
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> web.Response:
+        """Raises ApiError for what Lambda refuses."""
+        if reference.qualifier is None:
+            message = "You cannot invoke a durable function using an unqualified ARN."
+            raise invalid_parameter(message)
+        kind = headers.get("X-Amz-Invocation-Type") or "RequestResponse"
+        name = headers.get("X-Amz-Durable-Execution-Name")
+        _check_name(name)
+        payload = _payload(kind, body)
+        if kind == "RequestResponse" and durable.execution_timeout > LONGEST_SYNCHRONOUS_SECONDS:
+            message = (
+                "You cannot synchronously invoke a durable function with an executionTimeout greater than 15 minutes."
+            )
+            raise invalid_parameter(message)
+        if kind == "DryRun":
+            return web.Response(status=HTTPStatus.NO_CONTENT, headers=_headers(function.version))
+
+        loop = asyncio.get_running_loop()
+        by_event = kind == "Event"
+        start = functools.partial(self._executions.start, function, name, payload, by_event=by_event)
+        execution = await loop.run_in_executor(self._threads, start)
+        if by_event:
+            return web.Response(status=HTTPStatus.ACCEPTED, headers=_execution_headers(execution))
+        end = self._runner.end_of(execution)
+        if end is not None:
+            from_handler = HANDLER in headers.get("User-Agent", "")
+            with self._runner.slots.one_more() if from_handler else contextlib.nullcontext():
+                # Shielded: the end is shared by every caller that joined, and outlives those that hang up.
+                await asyncio.shield(asyncio.wrap_future(end))
+        return _outcome(execution)
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and not EXECUTION_NAME.fullmatch(name):
+        message = f"DurableExecutionName must be 1 to 64 of a-z, A-Z, 0-9, - and _; it was {name!r}."
+        raise invalid_parameter(message)
+
+
+def _payload(kind: str, body: bytes) -> str:
+    limit = PAYLOAD_LIMIT_BYTES.get(kind)
+    if limit is None:
+        message = f"InvocationType must be RequestResponse, Event or DryRun; it was {kind!r}."
+        raise invalid_parameter(message)
+    if len(body) > limit:
+        message = f"{len(body)} byte payload is too large for the {kind} invocation type (limit {limit} bytes)"
+        raise ApiError("RequestTooLargeException", message, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    try:
+        payload = body.decode() or "{}"
+        json.loads(payload, parse_constant=_not_json)
+    except (ValueError, RecursionError) as error:
+        message = f"Could not parse request body into json: {error}"
+        raise ApiError("InvalidRequestContentException", message) from error
+    return payload
+
+
+def _not_json(constant: str) -> Never:
+    message = f"{constant} is not JSON"
+    raise ValueError(message)
+
+
+def _headers(version: str) -> dict[str, str]:
+    return {"X-Amz-Executed-Version": version, "x-amzn-RequestId": str(uuid.uuid4())}
+
+
+def _execution_headers(execution: Execution) -> dict[str, str]:
+    return _headers(execution.executed_version()) | {"X-Amz-Durable-Execution-Arn": execution.durable_execution_arn}
+
+
+def _outcome(execution: Execution) -> web.Response:
+    headers = _execution_headers(execution) | {"Content-Type": "application/json"}
+    if execution.current_status() is ExecutionStatus.SUCCEEDED:
+        result = execution.result.result if execution.result else None
+        return web.Response(body=(result or "null").encode(), headers=headers)
+    body = json.dumps(_function_error(error_of(execution), execution.current_status()))
+    return web.Response(body=body.encode(), headers=headers | {"X-Amz-Function-Error": "Unhandled"})
+
+
+def _function_error(error: dict[str, Any], status: ExecutionStatus) -> dict[str, Any]:
+    """The execution's error as a function error, in the spelling of Lambda's Invoke."""
+    body = {
+        "errorMessage": error.get("ErrorMessage", f"The execution ended {status.value}."),
+        "errorType": error.get("ErrorType", status.value),
+    }
+    if "StackTrace" in error:
+        body["stackTrace"] = error["StackTrace"]
+    if "ErrorData" in error:
+        body["errorData"] = error["ErrorData"]
+    return body

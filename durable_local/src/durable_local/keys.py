@@ -1,0 +1,78 @@
+"""What a stack keeps from everybody but its user: its AWS credentials, and the secret of its own processes.
+
+Both lie in files that only the user can read. Neither stands in an argument or a log line, which others can read.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import string
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from durable_local import folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from durable_local.settings import Settings
+
+SECRET_HEADER = "X-Local-Stack-Secret"  # noqa: S105 - the name of a header
+ACCESS_KEY_ID_LENGTH = 20
+ACCESS_KEY_ID_CHARACTERS = string.ascii_uppercase + string.digits
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """AWS credentials of one stack. The access key id is the secret: no signature is verified."""
+
+    access_key_id: str = field(repr=False)
+    secret_access_key: str = field(repr=False)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which every AWS SDK finds them."""
+        return {"AWS_ACCESS_KEY_ID": self.access_key_id, "AWS_SECRET_ACCESS_KEY": self.secret_access_key}
+
+
+@dataclass(frozen=True)
+class Keys:
+    """`internal` is what MiniStack and the fault control ask for: a new one for each start."""
+
+    credentials: Credentials
+    internal: str = field(repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header that carries `internal`."""
+        return {SECRET_HEADER: self.internal}
+
+
+def create(settings: Settings) -> None:
+    """Makes the keys of a stack that starts. A stack that keeps its state keeps its credentials."""
+    _write(_internal_file(settings), secrets.token_urlsafe(32))
+    if not _credentials_file(settings).exists():
+        access_key_id = "".join(secrets.choice(ACCESS_KEY_ID_CHARACTERS) for _ in range(ACCESS_KEY_ID_LENGTH))
+        credentials = Credentials(access_key_id, secrets.token_urlsafe(30))
+        _write(_credentials_file(settings), json.dumps(asdict(credentials)))
+
+
+def of(settings: Settings) -> Keys:
+    """The keys of a stack that runs; raises FileNotFoundError when none does."""
+    credentials = json.loads(_credentials_file(settings).read_text(encoding="utf-8"))
+    return Keys(Credentials(**credentials), _internal_file(settings).read_text(encoding="utf-8"))
+
+
+def _credentials_file(settings: Settings) -> Path:
+    return (settings.state if settings.keep else settings.temporary) / "credentials.json"
+
+
+def _internal_file(settings: Settings) -> Path:
+    return settings.temporary / "internal-secret"
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with folder.create(path) as file:
+        file.write(text.encode())

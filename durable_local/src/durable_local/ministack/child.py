@@ -1,0 +1,173 @@
+"""MiniStack as a child process: SQS, DynamoDB, CloudFormation with SAM, S3, and Lambda's worker processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import os
+import signal
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from durable_local.errors import LocalStackError
+from durable_local.runner.slots import HANDLER
+from durable_local.settings import ACCOUNT, HOST, REGION, Settings, process_environment
+
+if TYPE_CHECKING:
+    from durable_local.keys import Credentials, Keys
+
+PROGRAM = Path(__file__).parent
+START_TIMEOUT_SECONDS = 60
+# Writing a large state takes a moment; without one MiniStack ends at once.
+STOP_TIMEOUT_SECONDS = 20
+
+# Plain functions beside the durable ones: enough for several event source mappings at their default width.
+PLAIN_FUNCTION_CONCURRENCY = 64
+
+# MiniStack only routes by service and region, taken from here; it verifies no signature.
+AUTHORIZATION = (
+    "AWS4-HMAC-SHA256 Credential={key}/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=local"
+)
+
+
+@dataclass(frozen=True)
+class MiniStackAddress:
+    """Where MiniStack listens, and what the front door must say to be let in."""
+
+    port: int
+    keys: Keys
+
+    @property
+    def url(self) -> str:
+        """Without a path."""
+        return f"http://{HOST}:{self.port}"
+
+    def headers(self, service: str) -> dict[str, str]:
+        """Of a request of the stack's own to a service."""
+        key = self.keys.credentials.access_key_id
+        return {"Authorization": AUTHORIZATION.format(key=key, region=REGION, service=service), **self.keys.headers}
+
+
+def worker_environment(settings: Settings, credentials: Credentials) -> dict[str, str]:
+    """The whole environment of MiniStack, which every Lambda worker inherits."""
+    return {
+        **process_environment(settings),
+        "AWS_ENDPOINT_URL": settings.endpoint,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_SDK_UA_APP_ID": HANDLER,
+        **credentials.environment,
+        # What MiniStack writes into queue URLs and hands to workers: the front door, not itself.
+        "MINISTACK_HOST": HOST,
+        "GATEWAY_PORT": str(settings.port),
+        "MINISTACK_REGION": REGION,
+        "MINISTACK_ACCOUNT_ID": ACCOUNT,
+        **_persistence(settings),
+        "LAMBDA_EXECUTOR": "local",
+        "LAMBDA_ACCOUNT_CONCURRENCY": str(settings.concurrency + PLAIN_FUNCTION_CONCURRENCY),
+    }
+
+
+def _persistence(settings: Settings) -> dict[str, str]:
+    """MiniStack writes its state once, when it is told to end; see `ministack/patches` for who tells it."""
+    if not settings.keep:
+        return {"PERSIST_STATE": "0"}
+    return {
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(settings.state / "ministack"),
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(settings.state / "s3"),
+    }
+
+
+class MiniStack:
+    """The running child, in a process group of its own so that its workers end with it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, address: MiniStackAddress) -> None:
+        self._process = process
+        self.address = address
+
+    @classmethod
+    async def start(cls, settings: Settings, keys: Keys) -> MiniStack:
+        """Starts MiniStack and waits until it answers; raises LocalStackError if it does not."""
+        port = _free_port()
+        with (settings.directory / "ministack.log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                settings.ministack_python,
+                PROGRAM,
+                str(port),
+                str(settings.functions_python),
+                str(settings.directory),
+                *(["--faults"] if settings.faults else []),
+                env=worker_environment(settings, keys.credentials),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                process_group=0,
+            )
+        ministack = cls(process, MiniStackAddress(port, keys))
+        try:
+            await _tell_secret(process, keys)
+            await ministack._until_healthy(settings)
+        except BaseException:
+            await ministack.stop()
+            raise
+        return ministack
+
+    async def _until_healthy(self, settings: Settings) -> None:
+        log = settings.directory / "ministack.log"
+        deadline = asyncio.get_running_loop().time() + START_TIMEOUT_SECONDS
+        while not await asyncio.to_thread(_answers, self.address):
+            if self._process.returncode is not None:
+                message = f"MiniStack ended while starting (exit {self._process.returncode}); see {log}"
+                raise LocalStackError(message)
+            if asyncio.get_running_loop().time() > deadline:
+                message = f"MiniStack did not answer within {START_TIMEOUT_SECONDS} s; see {log}"
+                raise LocalStackError(message)
+            await asyncio.sleep(0.05)
+
+    async def ended(self) -> int:
+        """Waits for the process to end by itself; its exit code."""
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        """Ends MiniStack and every worker, those busy in a handler included."""
+        if self._process.returncode is None:
+            self._process.terminate()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT_SECONDS)
+        # Workers that outlive MiniStack are still in its group; with none left there is no such group.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def _tell_secret(process: asyncio.subprocess.Process, keys: Keys) -> None:
+    """Through standard input: arguments and environment can be read by others, and workers inherit the environment."""
+    assert process.stdin is not None
+    for name, value in keys.headers.items():
+        process.stdin.write(f"{name}: {value}\n".encode())
+    # A process that has ended already is found by whoever waits until it answers.
+    with contextlib.suppress(ConnectionError):
+        await process.stdin.drain()
+
+
+def _answers(address: MiniStackAddress) -> bool:
+    connection = http.client.HTTPConnection(HOST, address.port, timeout=2)
+    try:
+        connection.request("GET", "/_ministack/health", headers=address.keys.headers)
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,144 @@
+"""Which processes belong to a stack, by their command lines.
+
+A process id in a file can be another program's by the time it is used. Every process of a stack names the
+stack's directory in its arguments, so the processes themselves say whose they are, also after the front door
+was killed and when there is no file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import signal
+import subprocess
+import time
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SERVE_ARGUMENTS = ("-m", "durable_local", "serve")
+MINISTACK_PROGRAM = "ministack"
+WORKER_PREFIX = "ministack-lambda-"
+# The function's name, and what `tempfile` makes of the rest.
+WORKER_FOLDER = re.compile(rf"{WORKER_PREFIX}(.+)-[a-z0-9_]{{8}}")
+POLL_SECONDS = 0.05
+
+
+class End(Enum):
+    """How a stack ended."""
+
+    IN_ORDER = "asked to, the front door ended all the rest"
+    KILLED = "something of it was killed, or had lost its front door"
+    NOTHING_RAN = "nothing of it was running"
+
+
+def of_stack(directory: Path) -> dict[int, list[str]]:
+    """Process ids and arguments of the front door, MiniStack and workers of the stack in `directory`."""
+    return {pid: arguments for pid, arguments in _all() if _belongs(arguments, directory)}
+
+
+def front_door_of(directory: Path) -> int | None:
+    """The process id of the stack's front door, if it runs."""
+    serving = [pid for pid, arguments in of_stack(directory).items() if _is_front_door(arguments, directory)]
+    return serving[0] if serving else None
+
+
+def end(directory: Path, patience_seconds: float = 30) -> End:
+    """Ends the stack in `directory`, whatever is left of it; how.
+
+    The front door is asked first, and takes the rest with it; if it was killed, the rest is just ending by itself
+    and may be writing its state. What does neither is killed.
+    """
+    if not of_stack(directory):
+        return End.NOTHING_RAN
+    if front_door := front_door_of(directory):
+        _signal(front_door, signal.SIGTERM)
+    if _until_gone(directory, patience_seconds) and front_door:
+        return End.IN_ORDER
+    for _ in range(3):  # MiniStack may start a worker between the look and the kill
+        for pid in of_stack(directory):
+            _signal(pid, signal.SIGKILL)
+        if _until_gone(directory, 1):
+            break
+    return End.KILLED
+
+
+def workers(directory: Path) -> dict[int, str]:
+    """Process ids of the Lambda workers of the stack in `directory`, each with the name of its function."""
+    functions = {pid: _function_of(arguments, directory) for pid, arguments in _all()}
+    return {pid: function for pid, function in functions.items() if function is not None}
+
+
+def worker(directory: Path, pid: int) -> str | None:
+    """The name of the function whose worker `pid` is; None when it is no worker of the stack in `directory`."""
+    return next((_function_of(arguments, directory) for _, arguments in _all(pid)), None)
+
+
+def _function_of(arguments: list[str], directory: Path) -> str | None:
+    folder = Path(arguments[1]).parent if len(arguments) > 1 else Path()
+    found = WORKER_FOLDER.fullmatch(folder.name)
+    return found[1] if found and folder.parent == directory / "tmp" else None
+
+
+def _until_gone(directory: Path, patience_seconds: float) -> bool:
+    deadline = time.monotonic() + patience_seconds
+    while of_stack(directory):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _belongs(arguments: list[str], directory: Path) -> bool:
+    return (
+        _is_front_door(arguments, directory)
+        or _is_ministack(arguments, directory)
+        or any(argument.startswith(str(directory / "tmp" / WORKER_PREFIX)) for argument in arguments[1:2])
+    )
+
+
+def _is_front_door(arguments: list[str], directory: Path) -> bool:
+    return tuple(arguments[1:4]) == SERVE_ARGUMENTS and str(directory) in arguments[4:]
+
+
+def _is_ministack(arguments: list[str], directory: Path) -> bool:
+    is_ministack = any(Path(argument).name == MINISTACK_PROGRAM for argument in arguments[1:2])
+    return is_ministack and str(directory) in arguments[2:]
+
+
+def _all(only: int | None = None) -> Iterator[tuple[int, list[str]]]:
+    """Process ids and arguments of every process, or of one."""
+    if Path("/proc/self/cmdline").exists():
+        return _from_proc(only)
+    return _from_ps(only)
+
+
+def _from_proc(only: int | None) -> Iterator[tuple[int, list[str]]]:
+    for entry in Path("/proc").iterdir() if only is None else [Path("/proc") / str(only)]:
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                yield int(entry.name), arguments[:-1]
+
+
+def _from_ps(only: int | None) -> Iterator[tuple[int, list[str]]]:
+    """Where there is no /proc (macOS). `ps` does not quote: a directory with a space in it is not found."""
+    which = ["-ax"] if only is None else ["-p", str(only)]
+    ps = ["ps", *which, "-ww", "-o", "pid=,command="]
+    listing = subprocess.run(ps, capture_output=True, text=True, check=only is None).stdout
+    for line in listing.splitlines():
+        pid, _, command = line.strip().partition(" ")
+        try:
+            yield int(pid), shlex.split(command)
+        except ValueError:
+            yield int(pid), command.split()

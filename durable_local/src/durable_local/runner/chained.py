@@ -1,0 +1,71 @@
+"""`context.invoke`: what a durable function's call of another function becomes."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from aws_durable_execution_sdk_python.lambda_service import ErrorObject
+from aws_durable_execution_sdk_python_testing.child_dispatcher import (
+    ChainedInvokeRequest,
+    ChildOutcome,
+    DispatchResult,
+    FunctionTarget,
+    RunInvocation,
+    StartChild,
+    _error_from_invoke_body,
+    failed_to_start,
+    function_not_found,
+    result_outcome,
+)
+from aws_durable_execution_sdk_python_testing.exceptions import ResourceNotFoundException
+
+from durable_local.errors import ApiError
+from durable_local.gateway.functions import FunctionReference, FunctionVersion
+from durable_local.runner.invoker import InvocationFailedError, MiniStackInvoker
+from durable_local.runner.runner import start_input
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class DeployedFunctions:
+    """The runner wants to be told beforehand which functions exist and are durable; this asks the deployment.
+
+    `describe` blocks for one request to MiniStack; the runner calls `dispatch` off its lanes, so it may.
+    """
+
+    def __init__(self, describe: Callable[[FunctionReference], FunctionVersion], invoker: MiniStackInvoker) -> None:
+        self._describe = describe
+        self._invoker = invoker
+
+    def preflight(self, target: FunctionTarget) -> ChildOutcome | None:  # noqa: ARG002
+        """Must not block, so it knows nothing yet."""
+        return None
+
+    def dispatch(self, request: ChainedInvokeRequest) -> DispatchResult:
+        """A durable target becomes an execution of its own, a plain one a single invocation."""
+        reference = FunctionReference(request.function_name, request.qualifier)
+        try:
+            function = self._describe(reference)
+        except ApiError:
+            return function_not_found(str(reference))
+        payload = request.payload if request.payload is not None else "{}"
+        if function.durable is None:
+            return RunInvocation(lambda: self._run_once(request.invoke_identifier(), payload))
+        if request.qualifier is None:
+            return failed_to_start(
+                "You cannot invoke a durable function using an unqualified ARN.",
+                "InvalidParameterValueException",
+            )
+        return StartChild(start_input(function, str(uuid.uuid4()), payload))
+
+    def _run_once(self, function: str, payload: str) -> ChildOutcome:
+        try:
+            answer, is_error, _ = self._invoker.run(function, payload)
+        except ResourceNotFoundException as error:
+            return ChildOutcome(error=ErrorObject(str(error), "ResourceNotFoundException", None, None))
+        except InvocationFailedError as error:
+            return ChildOutcome(error=ErrorObject(str(error), "ServiceException", None, None))
+        text = answer.decode(errors="replace")
+        return ChildOutcome(error=_error_from_invoke_body(text)) if is_error else result_outcome(text or None)

@@ -1,0 +1,94 @@
+"""Runs a handler once: one plain Invoke at MiniStack, of the version the execution started on."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import urllib3
+from aws_durable_execution_sdk_python_testing.exceptions import ResourceNotFoundException
+from aws_durable_execution_sdk_python_testing.invoker import InvokeResponse, LambdaInvoker
+
+from durable_local.settings import HOST
+
+if TYPE_CHECKING:
+    from aws_durable_execution_sdk_python.execution import DurableExecutionInvocationInput
+    from aws_durable_execution_sdk_python_testing.stores.base import ExecutionStore
+
+    from durable_local.ministack.child import MiniStackAddress
+
+# A function runs for at most 900 s, and MiniStack enforces its own Timeout; this only has to be longer.
+READ_TIMEOUT_SECONDS = 960
+CONNECT_TIMEOUT_SECONDS = 5
+
+
+class InvocationFailedError(Exception):
+    """No answer of the durable SDK: the invocation crashed, timed out, was throttled or not reached."""
+
+
+class MiniStackInvoker(LambdaInvoker):
+    """The runner's invoker without boto3: one connection per concurrent invocation, no retries of its own.
+
+    MiniStack starts durable executions of its own only for `DurableConfig.Enabled`, which no real template
+    has, so an Invoke there is just one run of the handler.
+    """
+
+    def __init__(self, address: MiniStackAddress, concurrency: int, store: ExecutionStore) -> None:
+        super().__init__(lambda_client=None)
+        self._store = store
+        self._connections = urllib3.HTTPConnectionPool(
+            HOST,
+            address.port,
+            maxsize=concurrency,
+            retries=False,
+            timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=READ_TIMEOUT_SECONDS),
+            headers={**address.headers("lambda"), "Content-Type": "application/json"},
+        )
+
+    def inherit_endpoint(self, child_execution_arn: str, parent_execution_arn: str) -> None:
+        """Nothing to inherit: there is one endpoint."""
+
+    def run(self, function: str, payload: str) -> tuple[bytes, bool, str]:
+        """Invokes `name` or `name:version`; the answer, whether it is a function error, and the request id.
+
+        Raises ResourceNotFoundException, or InvocationFailedError when the function was not run.
+        """
+        name, _, qualifier = function.partition(":")
+        query = f"?Qualifier={quote(qualifier)}" if qualifier else ""
+        try:
+            response = self._connections.request(
+                "POST", f"/2015-03-31/functions/{quote(name)}/invocations{query}", body=payload.encode()
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise InvocationFailedError(str(error)) from error
+        if response.status == HTTPStatus.NOT_FOUND:
+            message = f"Function not found: {function}"
+            raise ResourceNotFoundException(message)
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            message = response.json().get("message")
+            raise InvocationFailedError(json.dumps({"errorType": "TooManyRequestsException", "errorMessage": message}))
+        if response.status != HTTPStatus.OK:
+            raise InvocationFailedError(f"HTTP {response.status}: {response.data[:500]!r}")
+        request_id = response.headers.get("x-amzn-requestid") or str(uuid.uuid4())
+        return response.data, "X-Amz-Function-Error" in response.headers, request_id
+
+    def invoke(  # noqa: PLR0917 - the runner's signature
+        self,
+        function_name: str,
+        input: DurableExecutionInvocationInput,  # noqa: A002
+        endpoint_url: str | None = None,  # noqa: ARG002
+        tenant_id: str | None = None,  # noqa: ARG002
+        account_id: str | None = None,  # noqa: ARG002
+        region_name: str | None = None,  # noqa: ARG002
+    ) -> InvokeResponse:
+        """Runs the handler with `input`; raises InvocationFailedError for what Lambda would try again."""
+        if self._store.load(input.durable_execution_arn).is_complete:
+            # Stopped or timed out while it waited for its turn: nobody is waiting for this handler.
+            raise InvocationFailedError("the execution has ended")
+        answer, is_error, request_id = self.run(function_name, json.dumps(input.to_json_dict()))
+        if is_error:
+            raise InvocationFailedError(answer.decode(errors="replace"))
+        return InvokeResponse.from_payload(answer, request_id)

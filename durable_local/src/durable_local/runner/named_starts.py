@@ -1,0 +1,50 @@
+"""Starting an execution by name: once, whatever the number of callers."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from durable_local.errors import ApiError
+
+if TYPE_CHECKING:
+    from aws_durable_execution_sdk_python_testing.execution import Execution
+
+    from durable_local.gateway.functions import FunctionVersion
+    from durable_local.runner.quota import StartQuota
+    from durable_local.runner.runner import DurableRunner
+    from durable_local.runner.store import Store
+
+
+class Executions:
+    """Names to executions. A name belongs to its function, for as long as the execution is kept."""
+
+    def __init__(self, runner: DurableRunner, store: Store, quota: StartQuota) -> None:
+        self._runner = runner
+        self._quota = quota
+        self._store = store
+        self._lock = threading.Lock()
+
+    def start(self, function: FunctionVersion, name: str | None, payload: str, *, by_event: bool = False) -> Execution:
+        """The execution of that name: a new one, or the one there is, running or ended, if its payload is the
+        same; otherwise raises ApiError: 409, or 429 beyond the quota. `by_event`: nobody waits for its result."""
+        name = name or str(uuid.uuid4())
+        with self._lock:
+            existing = self._store.named(function.name, name)
+            if existing is None:
+                self._quota.take()
+                execution = self._runner.create(function, name, payload, by_event=by_event)
+        if existing is None:
+            self._runner.launch(execution)
+            return execution
+        if existing.start_input.input != payload:
+            raise ApiError(
+                "DurableExecutionAlreadyStartedException",
+                f"A durable execution named {name} was already started with another payload: "
+                f"{existing.durable_execution_arn}",
+                HTTPStatus.CONFLICT,
+                {"DurableExecutionArn": existing.durable_execution_arn},
+            )
+        return existing

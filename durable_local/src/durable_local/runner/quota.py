@@ -1,0 +1,39 @@
+"""Lambda's quota of started executions, on request: to see a pipeline under back-pressure.
+
+300 a second in most Regions: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from http import HTTPStatus
+
+from durable_local.errors import ApiError
+
+
+class StartQuota:
+    """A bucket of tokens: `per_second` of them come in, and as many are the most it holds. None: no limit."""
+
+    def __init__(self, per_second: int | None) -> None:
+        self._per_second = per_second
+        self._tokens = float(per_second or 0)
+        self._filled = time.monotonic()
+        self._lock = threading.Lock()
+
+    def take(self) -> None:
+        """Raises ApiError (429) when there is none left."""
+        if self._per_second is None:
+            return
+        with self._lock:
+            now = time.monotonic()
+            self._tokens = min(self._per_second, self._tokens + (now - self._filled) * self._per_second)
+            self._filled = now
+            if self._tokens < 1:
+                raise ApiError(
+                    "TooManyRequestsException",
+                    "Rate exceeded: durable executions started",
+                    HTTPStatus.TOO_MANY_REQUESTS,
+                    {"Reason": "CallerRateLimitExceeded"},
+                )
+            self._tokens -= 1

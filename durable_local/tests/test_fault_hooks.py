@@ -1,0 +1,538 @@
+"""What the local stack does to requests on request: each fault is what it says, on a running stack."""
+
+import json
+import re
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+from botocore.loaders import Loader
+
+from durable_local import LocalStackError, local_stack
+from durable_local.faults import (
+    Answer,
+    Cut,
+    Delay,
+    Drop,
+    Fail,
+    Hold,
+    Kill,
+    Orphan,
+    Point,
+    Redeliver,
+    Rule,
+    Stall,
+    Twice,
+)
+from durable_local.faults.operations import operation_of
+from durable_local.faults.rules import EVENT_SOURCE, STATUS_CHANGE
+
+FIXTURE = Path(__file__).parent / "fixture" / "template.yaml"
+ONCE = Config(retries={"total_max_attempts": 1})
+SHORT_SECONDS = 0.5
+
+
+@pytest.fixture(scope="module")
+def faulty():
+    with local_stack(template=FIXTURE, stack_name="faulty", faults=True) as running:
+        yield running
+
+
+@pytest.fixture
+def faults(faulty):
+    yield faulty.faults
+    faulty.faults.clear()
+
+
+@pytest.fixture(scope="module")
+def dynamodb(faulty):
+    return faulty.client("dynamodb", ONCE)
+
+
+@pytest.fixture(scope="module")
+def functions(faulty):
+    return faulty.client("lambda", ONCE)
+
+
+@pytest.fixture
+def item(faulty, dynamodb):
+    """An item of the table: its id, how to count it up, and how often that was done."""
+
+    class Item:
+        id = f"item-{uuid4().hex[:12]}"
+
+        def count(self, client=dynamodb):
+            updated = client.update_item(
+                TableName=faulty.outputs["TableName"],
+                Key={"id": {"S": self.id}},
+                UpdateExpression="ADD n :one",
+                ExpressionAttributeValues={":one": {"N": "1"}},
+                ReturnValues="UPDATED_NEW",
+            )
+            return int(updated["Attributes"]["n"]["N"])
+
+        @property
+        def counted(self):
+            found = dynamodb.get_item(TableName=faulty.outputs["TableName"], Key={"id": {"S": self.id}})
+            return int(found.get("Item", {}).get("n", {"N": "0"})["N"])
+
+        def rule(self, action, **more):
+            return Rule(action, "dynamodb", "UpdateItem", text=self.id, **more)
+
+    return Item()
+
+
+@pytest.fixture
+def message(faulty, functions, dynamodb):
+    """A message, handed to the function that writes it into the table; whether it is there."""
+
+    class Message:
+        id = f"message-{uuid4().hex[:12]}"
+
+        def consume(self):
+            event = {"Records": [{"messageId": self.id, "body": "body"}]}
+            name = faulty.physical_name("Consumer")
+            answer = functions.invoke(FunctionName=name, Payload=json.dumps(event).encode())
+            return answer.get("FunctionError"), json.loads(answer["Payload"].read())
+
+        @property
+        def written(self):
+            found = dynamodb.get_item(TableName=faulty.outputs["TableName"], Key={"id": {"S": self.id}})
+            return "Item" in found
+
+        def rule(self, action, **more):
+            return Rule(action, "dynamodb", "PutItem", function="Consumer", text=self.id, **more)
+
+    return Message()
+
+
+@pytest.fixture
+def start(faulty, functions):
+    """Starts an execution of a durable function under a name of its own; the name."""
+
+    def started(function, name=None, **payload):
+        name = name or f"run-{uuid4().hex[:12]}"
+        functions.invoke(
+            FunctionName=faulty.outputs[function],
+            InvocationType="Event",
+            DurableExecutionName=name,
+            Payload=json.dumps(payload).encode(),
+        )
+        return name
+
+    return started
+
+
+@pytest.fixture
+def ended(functions, faulty, eventually):
+    """Waits until the execution of that name has ended; its status."""
+
+    def wait(function, name):
+        def look():
+            [execution] = functions.list_durable_executions_by_function(
+                FunctionName=faulty.physical_name(function), DurableExecutionName=name
+            )["DurableExecutions"]
+            return execution["Status"] if execution["Status"] != "RUNNING" else None
+
+        return eventually(look)
+
+    return wait
+
+
+def process_state(pid):
+    """Its state as `ps` knows it, T when it stands still; empty when it is gone."""
+    listed = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return listed.stdout.strip()[:1]
+
+
+# -- which requests ----------------------------------------------------------------------------------------
+
+
+def test_a_stack_that_was_not_started_for_faults_has_none(stack):
+    with pytest.raises(LocalStackError, match="faults=True"):
+        stack.faults.add(Rule(Drop(), STATUS_CHANGE))
+
+
+@pytest.mark.parametrize(
+    ("action", "service"),
+    [
+        (Drop(), "dynamodb"),
+        (Redeliver(), "sqs"),
+        (Kill(), STATUS_CHANGE),
+        (Delay(1, Point.APPLIED), STATUS_CHANGE),
+        (Twice(), EVENT_SOURCE),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_done_to_a_service_is_refused(action, service):
+    with pytest.raises(ValueError, match=service):
+        Rule(action, service)
+
+
+def test_the_operations_of_the_durable_api_and_invoke_are_known_by_their_methods_and_paths():
+    operations = Loader().load_service_model("lambda", "service-2")["operations"]
+    names = [name for name in operations if "Durable" in name or name.startswith("Invoke")]
+    assert {"CheckpointDurableExecution", "GetDurableExecution", "Invoke"} <= set(names)
+    for name in names:
+        http = operations[name]["http"]
+        path = re.sub(r"\{[^}]+\}", "a%3Ab%2Fc", http["requestUri"])
+        assert operation_of(http["method"], path, {}) == ("lambda", name)
+
+
+def test_a_rule_lets_some_requests_pass_and_then_applies_so_many_times(faults, item):
+    rule = faults.add(item.rule(Fail(500, "InternalServerError"), skip=1, times=2, label="F12"))
+    assert item.count() == 1
+    for _ in range(2):
+        with pytest.raises(ClientError):
+            item.count()
+    assert item.count() == 2
+    injected = faults.injected(rule)
+    assert [(done.label, done.request.operation) for done in injected] == [("F12", "UpdateItem")] * 2
+    assert all(item.id in done.request.text for done in injected)
+
+
+def test_a_rule_is_about_requests_that_hold_all_its_texts(faults, item):
+    faults.add(Rule(Fail(500, "InternalServerError"), "dynamodb", text=(item.id, "not in the request")))
+    assert item.count() == 1
+    faults.add(Rule(Fail(500, "InternalServerError"), "dynamodb", text=(item.id, "ADD n :one")))
+    with pytest.raises(ClientError):
+        item.count()
+
+
+def test_every_rule_counts_a_request_whichever_is_carried_out(faults, item):
+    """So that the n-th request of an order is the same one whatever else goes wrong."""
+    first, second = faults.add_all([item.rule(Cut()), item.rule(Fail(500, "InternalServerError"), skip=1)])
+    with pytest.raises(ConnectionClosedError):
+        item.count()
+    with pytest.raises(ClientError):
+        item.count()
+    assert [len(faults.injected(rule)) for rule in (first, second)] == [1, 1]
+
+
+def test_rules_that_are_cleared_apply_no_longer(faults, item):
+    faults.add(item.rule(Fail(500, "InternalServerError"), times=None))
+    with pytest.raises(ClientError):
+        item.count()
+    faults.clear()
+    assert item.count() == 1
+
+
+def test_the_trace_has_every_request_of_an_execution_in_order_with_its_sender(faulty, faults, start, ended):
+    name = start("Durable")
+    assert ended("Durable", name) == "SUCCEEDED"
+    begun, *after = faults.requests(name)
+    assert (begun.service, begun.operation, begun.function, begun.pid) == ("lambda", "Invoke", None, None)
+    sent = [request for request in after if request.function]
+    assert {(request.service, request.operation) for request in sent} == {("lambda", "CheckpointDurableExecution")}
+    assert {request.function for request in sent} == {faulty.physical_name("Durable")}
+    assert {request.pid for request in sent} <= set(faulty.workers("Durable"))
+
+
+# -- refused, late, lost, doubled --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "ProvisionedThroughputExceededException"), (500, "InternalServerError")]
+)
+def test_dynamodb_refuses_with_its_own_error_and_writes_nothing(faults, item, dynamodb, status, code):
+    faults.add(item.rule(Fail(status, code)))
+    with pytest.raises(dynamodb.exceptions.from_code(code)) as refused:
+        item.count()
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
+    assert item.counted == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(429, "TooManyRequestsException"), (500, "ServiceException"), (503, "ServiceUnavailable")]
+)
+def test_lambda_refuses_a_start_with_its_own_error_and_starts_nothing(faults, functions, start, status, code):
+    faults.add(Rule(Fail(status, code), "lambda", "Invoke", text="run-"))
+    with pytest.raises(ClientError) as refused:
+        start("Durable")
+    assert refused.value.response["Error"]["Code"] == code
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
+    assert isinstance(refused.value, functions.exceptions.from_code(code))
+
+
+def test_a_queue_refuses_with_its_own_error(faulty, faults):
+    faults.add(Rule(Fail(403, "RequestThrottled"), "sqs", "SendMessage"))
+    with pytest.raises(ClientError) as refused:
+        faulty.client("sqs", ONCE).send_message(QueueUrl=faulty.outputs["FeedQueueUrl"], MessageBody="refused")
+    assert refused.value.response["Error"]["Code"] == "RequestThrottled"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "end"),
+    [
+        (Fail(400, "InvalidParameterValueException", "Invalid checkpoint token"), "SUCCEEDED"),
+        (Fail(403, "AccessDeniedException"), "FAILED"),
+    ],
+    ids=["stale token", "not allowed"],
+)
+def test_a_checkpoint_is_refused_as_the_durable_sdk_understands_it(faults, start, ended, refusal, end):
+    """A stale token is a fault of the service's: the invocation is tried again. Any other 4xx ends the execution."""
+    rule = faults.add(Rule(refusal, "lambda", "CheckpointDurableExecution", function="Durable"))
+    assert ended("Durable", start("Durable")) == end
+    assert len(faults.injected(rule)) == 1
+
+
+def test_an_answer_is_given_instead_of_the_functions(faulty, faults, functions):
+    error = Answer('{"errorType": "Runtime.ExitError"}', headers={"X-Amz-Function-Error": "Unhandled"})
+    name = faulty.outputs["Plain"]
+    faults.add_all(
+        [Rule(Answer("not JSON {"), "lambda", "Invoke", text=name), Rule(error, "lambda", "Invoke", text=name, skip=1)]
+    )
+    assert functions.invoke(FunctionName=name)["Payload"].read() == b"not JSON {"
+    answer = functions.invoke(FunctionName=name)
+    assert (answer["FunctionError"], json.loads(answer["Payload"].read())["errorType"]) == (
+        "Unhandled",
+        "Runtime.ExitError",
+    )
+    assert "process" in json.loads(functions.invoke(FunctionName=name)["Payload"].read())
+
+
+@pytest.mark.parametrize("point", [Point.BEFORE, Point.APPLIED])
+def test_a_request_is_late(faults, item, point):
+    faults.add(item.rule(Delay(SHORT_SECONDS, point)))
+    began = time.monotonic()
+    assert item.count() == 1
+    assert time.monotonic() - began >= SHORT_SECONDS
+
+
+def test_a_request_that_is_late_is_applied_although_its_sender_has_given_up(faulty, faults, item, eventually):
+    faults.add(item.rule(Delay(2 * SHORT_SECONDS)))
+    with pytest.raises(ReadTimeoutError):
+        item.count(faulty.client("dynamodb", ONCE.merge(Config(read_timeout=SHORT_SECONDS))))
+    eventually(lambda: item.counted == 1)
+
+
+@pytest.mark.parametrize(("point", "applied"), [(Point.BEFORE, 0), (Point.APPLIED, 1)])
+def test_a_request_is_held_until_it_is_let_go(faults, item, point, applied):
+    rule = faults.add(item.rule(Hold(point), times=2))
+    with ThreadPoolExecutor() as threads:
+        counting = [threads.submit(item.count) for _ in range(2)]
+        faults.wait(rule, times=2)
+        assert item.counted == 2 * applied
+        assert not any(count.done() for count in counting)
+        faults.release(rule)
+        assert sorted(count.result() for count in counting) == [1, 2]
+
+
+def test_what_is_held_is_let_go_when_the_rules_are_cleared(faults, item):
+    rule = faults.add(item.rule(Hold()))
+    with ThreadPoolExecutor() as threads:
+        counting = threads.submit(item.count)
+        faults.wait(rule)
+        faults.clear()
+        assert counting.result() == 1
+
+
+@pytest.mark.parametrize(("point", "applied"), [(Point.BEFORE, 0), (Point.APPLIED, 1)])
+def test_a_connection_breaks_before_the_request_is_applied_or_with_its_answer_lost(faults, item, point, applied):
+    faults.add(item.rule(Cut(point)))
+    with pytest.raises(ConnectionClosedError):
+        item.count()
+    assert item.counted == applied
+
+
+def test_a_request_is_applied_twice_and_answered_once(faults, item):
+    faults.add(item.rule(Twice()))
+    assert item.count() == 2
+    assert item.counted == 2
+
+
+def test_a_request_is_applied_again_after_its_answer(faults, item, eventually):
+    faults.add(item.rule(Twice(after=SHORT_SECONDS)))
+    assert item.count() == 1
+    eventually(lambda: item.counted == 2)
+
+
+# -- workers -----------------------------------------------------------------------------------------------
+
+
+def test_the_workers_of_a_function_are_found_by_its_logical_id_and_by_its_name(faulty, functions):
+    answer = functions.invoke(FunctionName=faulty.outputs["Plain"])
+    process = json.loads(answer["Payload"].read())["process"]
+    assert process in faulty.workers("Plain")
+    assert process in faulty.workers(faulty.physical_name("Plain"))
+    assert process not in faulty.workers("Consumer")
+
+
+@pytest.mark.parametrize(("point", "applied"), [(Point.BEFORE, False), (Point.APPLIED, True), (Point.ANSWERED, True)])
+def test_the_worker_that_made_a_request_is_killed(faults, message, eventually, point, applied):
+    rule = faults.add(message.rule(Kill(point)))
+    message.consume()  # after the answer the handler may be done before it is killed
+    [killed] = faults.wait(rule)
+    eventually(lambda: process_state(killed.request.pid) in {"", "Z"})
+    assert message.written is applied
+    assert message.consume()[0] is None
+    assert message.written
+
+
+def test_the_death_of_the_worker_before_its_answer_is_an_error_of_the_function(faults, message):
+    faults.add(message.rule(Kill(Point.APPLIED)))
+    assert message.consume()[0] == "Unhandled"
+
+
+def test_a_kill_takes_only_the_worker_that_made_the_request(faults, start, ended):
+    """Two executions at once, one of them killed: the other's process is its own to the end."""
+    spared, struck = (f"{fate}-{uuid4().hex[:12]}" for fate in ("spared", "struck"))
+    checkpoint = ("lambda", "CheckpointDurableExecution", "Durable")
+    held, killed = faults.add_all([Rule(Hold(), *checkpoint, text=spared), Rule(Kill(), *checkpoint, text=struck)])
+    start("Durable", spared)
+    faults.wait(held)
+    start("Durable", struck)
+    faults.wait(killed)
+    assert ended("Durable", struck) == "SUCCEEDED"
+    faults.release(held)
+    assert ended("Durable", spared) == "SUCCEEDED"
+    senders = [{request.pid for request in faults.requests(name) if request.function} for name in (spared, struck)]
+    assert [len(pids) for pids in senders] == [1, 2]
+
+
+def test_nobody_is_killed_for_a_request_that_no_worker_made(faults, item):
+    rule = faults.add(item.rule(Kill(Point.APPLIED)))
+    assert item.count() == 1
+    assert faults.injected(rule) == []
+
+
+def test_a_killed_workers_request_is_applied_later(faults, message, eventually):
+    faults.add(message.rule(Orphan(after=SHORT_SECONDS)))
+    assert message.consume()[0] == "Unhandled"
+    assert not message.written
+    eventually(lambda: message.written)
+
+
+@pytest.mark.parametrize(("point", "applied"), [(Point.BEFORE, False), (Point.APPLIED, True), (Point.ANSWERED, True)])
+def test_the_worker_that_made_a_request_stands_still_and_goes_on(faults, message, eventually, point, applied):
+    rule = faults.add(message.rule(Stall(2, point)))
+    with ThreadPoolExecutor() as threads:
+        consuming = threads.submit(message.consume)
+        [stalled] = faults.wait(rule)
+        eventually(lambda: process_state(stalled.request.pid) == "T" or consuming.done())
+        assert message.written is applied
+        assert consuming.result() == (None, {"batchItemFailures": []})
+    assert message.written
+    eventually(lambda: process_state(stalled.request.pid) not in ("T", ""))
+
+
+# -- what MiniStack does by itself -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def deliver(faulty, faults, eventually):
+    """Sends a message to the function's queue, waits until the queue is empty; how often the function handled it."""
+    sqs, url = faulty.client("sqs"), faulty.outputs["QueueUrl"]
+
+    def handled(body, times):
+        sqs.send_message(QueueUrl=url, MessageBody=body)
+        eventually(lambda: len([r for r in faults.requests(body) if r.operation == "PutItem"]) >= times)
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        eventually(
+            lambda: {*sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values()} == {"0"}
+        )
+        return len([request for request in faults.requests(body) if request.operation == "PutItem"])
+
+    return handled
+
+
+def test_a_message_is_delivered_once_unless_a_rule_wants_it_otherwise(deliver):
+    assert deliver(f"once {uuid4().hex}", 1) == 1
+
+
+def test_a_message_comes_again_because_its_deletion_failed(faults, deliver):
+    body = f"not deleted {uuid4().hex}"
+    rule = faults.add(Rule(Redeliver(), EVENT_SOURCE, "DeleteMessage", function="Consumer", text=body))
+    assert deliver(body, 2) == 2
+    assert len(faults.injected(rule)) == 1
+
+
+def test_a_message_comes_again_while_its_first_delivery_is_being_handled(faults, deliver):
+    body = f"visible {uuid4().hex}"
+    held = faults.add(Rule(Hold(), "dynamodb", "PutItem", function="Consumer", text=body, times=2))
+    faults.add(Rule(Redeliver(), EVENT_SOURCE, "ReceiveMessage", text=body))
+    with ThreadPoolExecutor() as threads:
+        delivering = threads.submit(deliver, body, 2)
+        both = faults.wait(held, times=2)
+        faults.release(held)
+        assert delivering.result() == 2
+    assert len({injected.request.pid for injected in both}) == 2
+
+
+def test_a_batch_is_handed_to_its_function_late(faults, deliver):
+    body = f"late {uuid4().hex}"
+    rule = faults.add(Rule(Delay(SHORT_SECONDS), EVENT_SOURCE, "ReceiveMessage", text=body))
+    assert deliver(body, 1) == 1
+    assert len(faults.injected(rule)) == 1
+
+
+@pytest.fixture
+def reported(faulty, eventually):
+    """The statuses that have been reported of an execution, in the order of their reports, once there are so many."""
+    sqs, url = faulty.client("sqs"), faulty.outputs["StatusChangesUrl"]
+    seen = []
+
+    def statuses(name, count):
+        def look():
+            for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+                seen.append(json.loads(message["Body"])["detail"])
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            found = [detail["status"] for detail in seen if detail["durableExecutionName"] == name]
+            return found if len(found) >= count else None
+
+        return eventually(look)
+
+    return statuses
+
+
+def test_a_status_change_is_lost(faults, start, ended, reported):
+    rule = faults.add(Rule(Drop(), STATUS_CHANGE, text='"status": "RUNNING"'))
+    lost, whole = start("Brief"), None
+    assert ended("Brief", lost) == "SUCCEEDED"
+    whole = start("Brief")
+    assert reported(whole, 2) == ["RUNNING", "SUCCEEDED"]
+    assert reported(lost, 1) == ["SUCCEEDED"]
+    assert lost in faults.injected(rule)[0].request.text
+
+
+def test_a_status_change_comes_twice(faults, start, reported):
+    faults.add(Rule(Twice(after=SHORT_SECONDS), STATUS_CHANGE, text='"status": "SUCCEEDED"'))
+    assert reported(start("Brief"), 3) == ["RUNNING", "SUCCEEDED", "SUCCEEDED"]
+
+
+def test_a_status_change_that_is_late_comes_after_the_next(faults, start, ended, reported):
+    faults.add(Rule(Delay(2), STATUS_CHANGE, text='"status": "RUNNING"'))
+    name = start("Brief", callback=0)
+    ended("Brief", name)
+    assert reported(name, 2) == ["RUNNING", "TIMED_OUT"]
+
+
+def test_a_status_change_that_is_held_comes_when_it_is_let_go(faults, start, ended, reported):
+    rule = faults.add(Rule(Hold(), STATUS_CHANGE, text='"status": "RUNNING"'))
+    name = start("Brief")
+    assert ended("Brief", name) == "SUCCEEDED"
+    assert reported(name, 1) == ["SUCCEEDED"]
+    faults.release(rule)
+    assert reported(name, 2) == ["SUCCEEDED", "RUNNING"]
+
+
+def test_a_rule_that_was_let_go_is_over(faults, item):
+    rule = faults.add(item.rule(Fail(500, "InternalServerError"), times=None))
+    with pytest.raises(ClientError):
+        item.count()
+    faults.release(rule)
+    assert item.count() == 1
+    assert len(faults.injected(rule)) == 1
+
+
+def test_injections_are_read_on_from_the_last_one_seen(faults, item):
+    faults.add(item.rule(Cut(), times=None, label="seen"))
+    seen = len(faults.injected())
+    with pytest.raises(ConnectionClosedError):
+        item.count()
+    assert [injection.label for injection in faults.injected(after=seen)] == ["seen"]
