@@ -4,6 +4,7 @@ import base64
 import http.client
 import io
 import json
+import re
 import socket
 import zipfile
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ class Answer:
 
 @pytest.fixture
 def ministack_port(stack):
+<<<<<<< HEAD:durable_local/tests/test_admission.py
     """The port on which MiniStack listens, as its process's arguments say."""
     [arguments] = [
         arguments
@@ -47,6 +49,10 @@ def ministack_port(stack):
         if Path(arguments[1]).name == processes.MINISTACK_PROGRAM
     ]
     return int(arguments[2])
+=======
+    """The port on which MiniStack listens, as the front door's log says."""
+    return int(re.search(r"MiniStack on port (\d+)", stack.settings.log.read_text())[1])
+>>>>>>> main:tests/local_stack/test_admission.py
 
 
 @pytest.fixture
@@ -237,6 +243,14 @@ def test_a_key_that_is_not_the_stacks_is_refused_as_the_service_would(
         ("POST", "/restapis/a/b/_user_request_/@connections/c", {}, b"{}"),
         ("PUT", "/_ministack/cfn-response/../reset", {}, b"{}"),
         ("POST", "/_ministack/cfn-response/any", {}, b"{}"),
+        ("POST", "/_local_stack/health", {"X-Amz-Target": "DynamoDB_20120810.ListTables"}, b"{}"),
+        ("CONNECT", "/_aws/execute-api/a/b", {"X-Amz-Target": "TrentService.CreateKey"}, b""),
+        ("TRACE", "/restapis/a/b/_user_request_/c", {}, b""),
+        # Keys that no AWS client sends.
+        ("GET", "/?X-Amz-Credential=%0d", {}, b""),
+        ("GET", "/?X-Amz-Credential=%00" + "A" * 20, {}, b""),
+        ("GET", "/", {"Authorization": "AWS4-X Credential=\xff\xff\xff\xff\xff\xff\xff\xff/"}, b""),
+        ("POST", "/_local_stack/faults/rules", {keys.SECRET_HEADER: "\xff"}, b"[]"),
     ],
 )
 def test_a_request_without_a_key_is_refused(stack, send, method, path, headers, body):
@@ -308,6 +322,32 @@ def test_no_log_and_no_argument_of_a_process_has_a_key_or_the_secret(stack, send
 def test_only_the_user_can_read_the_keys(stack):
     found = [stack.settings.temporary / "credentials.json", stack.settings.temporary / "internal-secret"]
     assert [path.stat().st_mode & 0o777 for path in found] == [0o600, 0o600]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "largest"),
+    [
+        ("PUT", "/_ministack/cfn-response/any", 4096),
+        ("POST", "/restapis/a/b/_user_request_/c", 10 * 1024 * 1024),
+    ],
+)
+def test_a_request_without_a_key_may_have_a_small_body_only(send, method, path, largest):
+    assert send(method, path, body=bytes(largest)).status != 413
+    assert send(method, path, body=bytes(largest + 1)).status == 413
+
+
+def test_nobody_can_listen_where_the_front_door_will_look_for_ministack(tmp_path):
+    """The socket is open before MiniStack's process starts, and stays open until the stack ends."""
+    with local_stack(template=SMALL, home=tmp_path) as running:
+        [arguments] = [
+            arguments
+            for arguments in processes.of_stack(running.settings.directory).values()
+            if processes.MINISTACK_PROGRAM in arguments[1]
+        ]
+        assert int(arguments[2]) < 1024  # a file descriptor, not a port
+        port = int(re.search(r"MiniStack on port (\d+)", running.settings.log.read_text())[1])
+        with socket.socket() as squatter, pytest.raises(OSError, match="in use"):
+            squatter.bind(("127.0.0.1", port))
 
 
 def test_each_stack_has_a_key_of_its_own_and_a_kept_stack_keeps_it(tmp_path, stack):

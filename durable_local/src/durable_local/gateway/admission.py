@@ -20,9 +20,15 @@ from urllib.parse import parse_qs, unquote
 
 from aiohttp import web
 
+<<<<<<< HEAD:durable_local/src/durable_local/gateway/admission.py
 from durable_local.gateway.paths import CONTROL_PREFIX, HEALTH_PATH
 from durable_local.keys import SECRET_HEADER
 from durable_local.settings import HOST
+=======
+from tools.local_stack.keys import SECRET_HEADER
+from tools.local_stack.paths import CONTROL_PREFIX, HEALTH_PATH, LARGEST_BODY
+from tools.local_stack.settings import HOST
+>>>>>>> main:tools/local_stack/admission.py
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -42,6 +48,10 @@ CLOUDFORMATION_ANSWER_PATH = re.compile(r"/_ministack/cfn-(?:response|signal)/[^
 PUBLIC_API_PATH = re.compile(
     r"/(?:_aws/execute-api/[^/]+/[^/]*|restapis/[^/]+/[^/]*/_user_request_)(?!/@connections/)(?:/.*)?", re.DOTALL
 )
+# What AWS's APIs use. CONNECT would be carried out with another path than the one that is checked here.
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+# The form of an access key id (IAM, AccessKey.AccessKeyId).
+ACCESS_KEY_ID = re.compile(r"[A-Za-z0-9_]{16,128}")
 KEY_IN_AUTHORIZATION = re.compile(r"(?:AWS4-\S+ .*?Credential=([^/,\s]+)/|AWS ([^:\s]+):)")
 SIGNED_SERVICE = re.compile(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/")
 LAMBDA_PATH = re.compile(r"/20\d\d-\d\d-\d\d/")
@@ -86,6 +96,7 @@ class Admission:
             f"Origin is {_shown(origin)}, another site": origin == own_origin,
             f"Sec-Fetch-Site is {_shown(site)}": site in {"same-origin", "none"},
             "CORS preflights are not answered": request.method != "OPTIONS",
+            f"the method is {_shown(request.method)}": request.method in METHODS,
             "the request target is not a path": request.raw_path.startswith("/") and "#" not in request.raw_path,
             "MiniStack's own paths are closed": (
                 _answers_cloudformation(request) or not MINISTACK_PATH.match(_path_at_ministack(request))
@@ -95,13 +106,13 @@ class Admission:
 
     async def _names_a_key(self, request: web.BaseRequest) -> bool:
         if request.raw_path.startswith(CONTROL_PREFIX):
-            return hmac.compare_digest(request.headers.get(SECRET_HEADER, "").encode(), self._keys.internal.encode())
-        if request.raw_path == HEALTH_PATH or _answers_cloudformation(request):
-            return True
-        if PUBLIC_API_PATH.fullmatch(_path_at_ministack(request)):
+            given = request.headers.get(SECRET_HEADER, "").encode(errors="surrogateescape")
+            return hmac.compare_digest(given, self._keys.internal.encode())
+        if (largest := _largest_body_without_key(request)) is not None:
+            request[LARGEST_BODY] = largest
             return True
         key = _named_key(request)
-        if key is None:
+        if key is None or not ACCESS_KEY_ID.fullmatch(key):
             return False
         own = self._keys.credentials.access_key_id
         return hmac.compare_digest(key.encode(), own.encode()) or await self._is_issued(key)
@@ -110,6 +121,17 @@ class Admission:
 def _path_at_ministack(request: web.BaseRequest) -> str:
     """As MiniStack reads it: decoded. What is compared here must be what is carried out there."""
     return unquote(request.raw_path.partition("?")[0])
+
+
+def _largest_body_without_key(request: web.BaseRequest) -> int | None:
+    """The largest body, in bytes, of a request that needs no key; None for one that needs a key."""
+    if request.method == "GET" and request.raw_path == HEALTH_PATH:
+        return 0
+    if _answers_cloudformation(request):
+        return 4096  # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
+    if PUBLIC_API_PATH.fullmatch(_path_at_ministack(request)):
+        return 10 * 1024 * 1024  # https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+    return None
 
 
 def _answers_cloudformation(request: web.BaseRequest) -> bool:

@@ -18,10 +18,17 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
+<<<<<<< HEAD:durable_local/src/durable_local/gateway/front_door.py
 from durable_local.errors import ApiError
 from durable_local.gateway.functions import FunctionReference, Functions
 from durable_local.gateway.paths import HEALTH_PATH
 from durable_local.settings import REGION
+=======
+from tools.local_stack.errors import ApiError
+from tools.local_stack.functions import FunctionReference, Functions
+from tools.local_stack.paths import HEALTH_PATH, LARGEST_BODY
+from tools.local_stack.settings import REGION
+>>>>>>> main:tools/local_stack/front_door.py
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -185,7 +192,7 @@ def refusal(error: ApiError) -> web.Response:
 
 
 class Body:
-    """A request's body, part by part: read once, and of `LARGEST_BODY_BYTES` at most."""
+    """A request's body, part by part: read once, and of `LARGEST_BODY_BYTES` or the request's own limit at most."""
 
     def __init__(self, request: web.BaseRequest) -> None:
         self._request = request
@@ -198,8 +205,9 @@ class Body:
             raise RuntimeError("the body of a request can be read once")
         self._is_read = True
         request = self._request
-        if (request.content_length or 0) > LARGEST_BODY_BYTES:
-            self._refuse()
+        largest: int = request.get(LARGEST_BODY, LARGEST_BODY_BYTES)
+        if (request.content_length or 0) > largest:
+            self._refuse(largest)
         if request.headers.get("Expect", "").lower() == "100-continue":
             # S3 clients hold an object back until they hear this, for a second.
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -207,12 +215,12 @@ class Body:
         size = 0
         async for part in request.content.iter_any():
             size += len(part)
-            if size > LARGEST_BODY_BYTES:
-                self._refuse()
+            if size > largest:
+                self._refuse(largest)
             yield part
 
-    def _refuse(self) -> Never:
-        message = f"The local stack takes a request body of at most {LARGEST_BODY_BYTES} bytes."
+    def _refuse(self, largest: int) -> Never:
+        message = f"The local stack takes a body of at most {largest} bytes with this request."
         self.error = ApiError("RequestTooLargeException", message, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         raise self.error
 

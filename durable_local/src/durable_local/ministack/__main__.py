@@ -1,8 +1,8 @@
 # mypy: disable-error-code="import-not-found"
 """Starts MiniStack.
 
-Arguments: the port to listen on, the interpreter for Lambda workers, the stack's directory (which also marks
-the process as this stack's), and `--faults` if the stack is started for them.
+Arguments: the file descriptor of the socket to listen on, the interpreter for Lambda workers, the stack's directory
+(which also marks the process as this stack's), and `--faults` if the stack is started for them.
 
 What MiniStack's own entry point cannot do:
 - It runs Python handlers with `sys.executable`, which would be its own environment, whose botocore is older
@@ -49,7 +49,7 @@ def end_the_group() -> None:
 
 def main() -> None:
     """Serves until told to stop."""
-    port, functions_python, _directory, *options = sys.argv[1:]
+    listener, functions_python, _directory, *options = sys.argv[1:]
     # Only modules that import nothing of MiniStack's can be had this early.
     from patches import front_door_only  # noqa: PLC0415 - a top-level module in this process only
 
@@ -95,7 +95,7 @@ def main() -> None:
     if "--faults" in options:
         install_faults({header.decode(): secret.decode()})
     config = Config()
-    config.bind = [f"127.0.0.1:{port}"]
+    config.bind = [f"fd://{listener}"]
     config.keep_alive_timeout = 75
     asyncio.run(until_told_to_end(front_door_only.guarded(app, header, secret), config))
 

@@ -86,19 +86,22 @@ def _persistence(settings: Settings) -> dict[str, str]:
 class MiniStack:
     """The running child, in a process group of its own so that its workers end with it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, address: MiniStackAddress) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, listener: socket.socket, address: MiniStackAddress) -> None:
         self._process = process
+        self._listener = listener
         self.address = address
 
     @classmethod
     async def start(cls, settings: Settings, keys: Keys) -> MiniStack:
         """Starts MiniStack and waits until it answers; raises LocalStackError if it does not."""
-        port = _free_port()
+        # Bound here and passed on, never given back: on a port that was free for a moment another user of the machine
+        # could listen, and would be told the secret.
+        listener = socket.create_server((HOST, 0))
         with (settings.directory / "ministack.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 settings.ministack_python,
                 PROGRAM,
-                str(port),
+                str(listener.fileno()),
                 str(settings.functions_python),
                 str(settings.directory),
                 *(["--faults"] if settings.faults else []),
@@ -107,8 +110,9 @@ class MiniStack:
                 stdout=log,
                 stderr=log,
                 process_group=0,
+                pass_fds=(listener.fileno(),),
             )
-        ministack = cls(process, MiniStackAddress(port, keys))
+        ministack = cls(process, listener, MiniStackAddress(listener.getsockname()[1], keys))
         try:
             await _tell_secret(process, keys)
             await ministack._until_healthy(settings)
@@ -143,13 +147,7 @@ class MiniStack:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        self._listener.close()
 
 
 async def _tell_secret(process: asyncio.subprocess.Process, keys: Keys) -> None:
