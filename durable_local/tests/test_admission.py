@@ -41,18 +41,8 @@ class Answer:
 
 @pytest.fixture
 def ministack_port(stack):
-<<<<<<< HEAD:durable_local/tests/test_admission.py
-    """The port on which MiniStack listens, as its process's arguments say."""
-    [arguments] = [
-        arguments
-        for arguments in processes.of_stack(stack.settings.directory).values()
-        if Path(arguments[1]).name == processes.MINISTACK_PROGRAM
-    ]
-    return int(arguments[2])
-=======
     """The port on which MiniStack listens, as the front door's log says."""
     return int(re.search(r"MiniStack on port (\d+)", stack.settings.log.read_text())[1])
->>>>>>> main:tests/local_stack/test_admission.py
 
 
 @pytest.fixture
@@ -342,7 +332,7 @@ def test_nobody_can_listen_where_the_front_door_will_look_for_ministack(tmp_path
         [arguments] = [
             arguments
             for arguments in processes.of_stack(running.settings.directory).values()
-            if processes.MINISTACK_PROGRAM in arguments[1]
+            if Path(arguments[1]).name == processes.MINISTACK_PROGRAM
         ]
         assert int(arguments[2]) < 1024  # a file descriptor, not a port
         port = int(re.search(r"MiniStack on port (\d+)", running.settings.log.read_text())[1])

@@ -1,8 +1,8 @@
 """One order's ledger item as a model, and what each write makes of it.
 
 What `shared.ledger.owner` does with conditions, images of refused writes and second tries stands here as plain
-functions: the item before, who writes, the item after and the answer, in one atomic step. Executions are numbers in the order of
-their starts; a number stands for the ARN. A body (`"A"`, `"B"`) stands for an order and its digest.
+functions: the item before, who writes, the item after and the answer, in one atomic step. Executions are numbers in the
+order of their starts; a number stands for the ARN. A body (`"A"`, `"B"`) stands for an order and its digest.
 """
 
 import sys

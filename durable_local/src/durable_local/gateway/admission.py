@@ -20,15 +20,9 @@ from urllib.parse import parse_qs, unquote
 
 from aiohttp import web
 
-<<<<<<< HEAD:durable_local/src/durable_local/gateway/admission.py
-from durable_local.gateway.paths import CONTROL_PREFIX, HEALTH_PATH
+from durable_local.gateway.paths import CONTROL_PREFIX, HEALTH_PATH, LARGEST_BODY
 from durable_local.keys import SECRET_HEADER
 from durable_local.settings import HOST
-=======
-from tools.local_stack.keys import SECRET_HEADER
-from tools.local_stack.paths import CONTROL_PREFIX, HEALTH_PATH, LARGEST_BODY
-from tools.local_stack.settings import HOST
->>>>>>> main:tools/local_stack/admission.py
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

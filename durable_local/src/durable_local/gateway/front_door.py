@@ -18,17 +18,10 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-<<<<<<< HEAD:durable_local/src/durable_local/gateway/front_door.py
 from durable_local.errors import ApiError
 from durable_local.gateway.functions import FunctionReference, Functions
-from durable_local.gateway.paths import HEALTH_PATH
+from durable_local.gateway.paths import HEALTH_PATH, LARGEST_BODY
 from durable_local.settings import REGION
-=======
-from tools.local_stack.errors import ApiError
-from tools.local_stack.functions import FunctionReference, Functions
-from tools.local_stack.paths import HEALTH_PATH, LARGEST_BODY
-from tools.local_stack.settings import REGION
->>>>>>> main:tools/local_stack/front_door.py
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
