@@ -12,6 +12,7 @@ import uuid
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
+import boto3
 import pytest
 from aws_durable_execution_sdk_python.execution import InvocationStatus
 from aws_durable_execution_sdk_python_testing import DurableFunctionCloudTestRunner
@@ -123,6 +124,8 @@ def test_boto3_drives_an_alias_a_version_and_latest(aws_lambda, unchanged, quali
 def test_awss_cloud_test_runner_drives_an_alias_a_version_and_latest(stack, monkeypatch, unchanged, qualifier, version):
     for variable, value in stack.environment.items():
         monkeypatch.setenv(variable, value)
+    # boto3's default session keeps the credentials of the first test that used it.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     runner = DurableFunctionCloudTestRunner(function_name=f"{unchanged}:{qualifier}", region="eu-central-2")
     result = runner.run(input={"wait": 1}, timeout=30)
     assert result.status is InvocationStatus.SUCCEEDED
