@@ -1,0 +1,54 @@
+"""The documents link only to what exists, and name only reason codes and error types that the code has."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from reconciler.reconciler import EXECUTION_LOST
+from shared import errors
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("docs", "durable_local", "samples", "src", "tools", "tests", "bench")
+PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))])
+LINK = re.compile(r"\]\((?!https?:)([^)\s#]*)(?:#([^)\s]+))?\)")
+FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+RAISED = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
+REASON_CODES = {kind.code for kind in vars(errors).values() if hasattr(kind, "code")}
+
+
+def anchors(page):
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_to_a_file_and_a_heading_that_exist(page):
+    for path, anchor in LINK.findall(FENCED.sub("", page.read_text())):
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
+
+
+def test_the_readme_is_short_and_links_to_every_document():
+    readme = (ROOT / "README.md").read_text()
+    assert len(readme.splitlines()) <= 150
+    linked = {path for path, _ in LINK.findall(readme)}
+    assert linked >= {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+
+
+def test_the_table_of_failures_names_only_codes_and_errors_that_exist():
+    table = (ROOT / "docs" / "operations.md").read_text().partition("\n## What each failure looks like\n")[2]
+    table = table.partition("\n## ")[0]
+    names = set(re.findall(r"`([A-Z]\w+)`", table))
+    codes = {name for name in names if name.isupper()}
+    assert codes == REASON_CODES
+    assert names - codes <= RAISED | {EXECUTION_LOST}
+    assert {"OrderInProgress", "EnricherUnavailable", EXECUTION_LOST} <= names
+
+
+def test_the_picture_of_the_demo_loads_nothing_from_the_network():
+    svg = (ROOT / "docs" / "demo.svg").read_text()
+    assert "CDNOW-000007" in svg
+    assert re.findall(r"url\((?!#)|(?:href|src)\s*[=:]", svg) == []
