@@ -1,12 +1,15 @@
 """The documents link only to what exists, and name only reason codes and error types that the code has."""
 
 import re
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from reconciler.reconciler import EXECUTION_LOST
 from shared import errors
+from tools.demo import picture
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("docs", "durable_local", "samples", "src", "tools", "tests", "bench")
@@ -48,7 +51,16 @@ def test_the_table_of_failures_names_only_codes_and_errors_that_exist():
     assert {"OrderInProgress", "EnricherUnavailable", EXECUTION_LOST} <= names
 
 
-def test_the_picture_of_the_demo_loads_nothing_from_the_network():
-    svg = (ROOT / "docs" / "demo.svg").read_text()
-    assert "CDNOW-000007" in svg
-    assert re.findall(r"url\((?!#)|(?:href|src)\s*[=:]", svg) == []
+def test_every_make_target_in_the_documents_for_users_exists():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    texts = [page.read_text() for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))]
+    named = {name for text in texts for name in re.findall(r"(?:`|^```sh\n)make ([a-z]+)", text, re.MULTILINE)}
+    assert {"demo", "test", "up", "down"} <= named <= targets
+
+
+def test_a_picture_of_the_demo_loads_nothing_from_the_network():
+    console = Console(record=True, file=StringIO(), highlight=False)
+    console.print("CDNOW-000007", style="bold")
+    for svg in (picture(console), (ROOT / "docs" / "demo.svg").read_text()):
+        assert "CDNOW-000007" in svg
+        assert re.findall(r"url\((?!#)|(?:href|src)\s*[=:]", svg) == []
