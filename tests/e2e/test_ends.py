@@ -125,7 +125,9 @@ def test_an_order_that_timed_out_in_its_wait_completes_after_a_retry(pipeline):
 def test_a_cancel_in_the_wait_stops_the_execution(pipeline):
     order = pipeline.waiting()
     assert cancel(order.order_id, pipeline.ledger, pipeline.orders, "changed his mind").state is State.CANCELLED
-    entry = pipeline.entry_when(order.order_id, lambda entry: entry.execution_status, "to be told of the stop")
+    entry = pipeline.entry_when(
+        order.order_id, lambda entry: entry.execution_status, "to have the status of its execution"
+    )
     assert states(entry) == [*COMPLETED[:4], "CANCELLED"]
     assert (entry.execution_status, entry.history[-1].detail) == ("STOPPED", "changed his mind")
     execution = pipeline.execution(entry)
