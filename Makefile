@@ -23,16 +23,13 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 HOLD_INTERRUPT := $(shell env --block-signal=INT true 2>/dev/null && echo env --block-signal=INT)
 PIP_INSTALL := -m pip install --quiet --no-deps --disable-pip-version-check --require-hashes --only-binary :all:
 
-.PHONY: help demo picture test check build bench contract faults mutants storm up down format docs record lock clean pytest
+.PHONY: help demo test check build bench contract faults mutants storm up down format docs record lock clean pytest
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
 
 demo: .venv/.stack ## the whole pipeline before your eyes: real orders through a local stack, then cleaned up
 	@$(HOLD_INTERRUPT) $(PY) -m tools demo
-
-picture: .venv/.stack ## run the demo and write what it prints to docs/demo.svg
-	@COLUMNS=100 $(PY) -m tools demo --svg docs/demo.svg | cat
 
 # On JOBS processes (0: on this one); the tests of a file share their stack, so they stay together.
 JOBS ?= 2
@@ -83,6 +80,10 @@ format: .venv/.dev ## bring the code into shape
 
 docs: .venv/.dev ## write the generated docs anew: docs/states.md, docs/order.schema.json
 	@$(PY) -m tools.generated_docs
+
+.PHONY: picture
+picture: .venv/.stack ## run the demo and write what it prints to docs/demo.svg
+	@COLUMNS=100 $(PY) -m tools demo --svg docs/demo.svg | cat
 
 record: .venv/.stack ## record anew, on a local stack, the executions that tests/replay replays
 	@$(PY) -m tests.replay.record
