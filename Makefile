@@ -81,6 +81,10 @@ format: .venv/.dev ## bring the code into shape
 docs: .venv/.dev ## write the generated docs anew: docs/states.md, docs/order.schema.json
 	@$(PY) -m tools.generated_docs
 
+.PHONY: picture
+picture: .venv/.stack ## run the demo and write what it prints to docs/demo.svg
+	@COLUMNS=100 $(PY) -m tools demo --svg docs/demo.svg | cat
+
 record: .venv/.stack ## record anew, on a local stack, the executions that tests/replay replays
 	@$(PY) -m tests.replay.record
 

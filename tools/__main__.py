@@ -16,7 +16,7 @@ def main(command: str, *arguments: str) -> int:
     sample_data = import_module("tools.sample_data")
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        return int(demo.main() if demo else local_stack.main([command, *arguments], sample_data.prepare))
+        return int(demo.main(*arguments) if demo else local_stack.main([command, *arguments], sample_data.prepare))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -1,10 +1,12 @@
-"""The main job, before your eyes: real purchases through the whole pipeline on a local stack of its own.
+"""The demo: real purchases run through the whole pipeline on a local stack that is started for it.
 
-In the middle of it a process of the orchestrator is killed, and no order is the worse for it. Exit status 0 only if
-every order ended as it should, every bad message was set aside with its reason, and no message is left in a queue.
+The demo kills a process of the orchestrator while that process works on an order; every order must still complete.
+The exit status is 0 only if every order has the expected state, every bad message was rejected with the expected
+reason code, and no message is left in a queue.
 """
 
 import json
+import re
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -27,19 +29,19 @@ from tools.sample_data import load_samples
 
 SAMPLES: Final = Path(__file__).parents[1] / "samples"
 PURCHASES: Final = 40
-PATIENCE_S: Final = 120
-POLL_S: Final = 0.25
-UNLUCKY: Final = "CDNOW-000007"
-"""The order whose process is killed: when the enricher has answered, and before the ledger knows of it."""
-KILL: Final = Rule(Kill(), "dynamodb", "UpdateItem", "DurableOrderProcessor", text=(UNLUCKY, "ENRICHED"))
+TIMEOUT_SECONDS: Final = 120
+POLL_SECONDS: Final = 0.25
+KILLED_ORDER: Final = "CDNOW-000007"
+"""The order whose process is killed, after the enricher answered and before the answer is in the ledger."""
+KILL: Final = Rule(Kill(), "dynamodb", "UpdateItem", "DurableOrderProcessor", text=(KILLED_ORDER, "ENRICHED"))
 
-# Nothing printed here is markup: brackets and colons are a producer's.
+# Markup is off because printed text may come from a producer.
 console = Console(highlight=False, markup=False, emoji=False)
 
 
 @dataclass(frozen=True)
 class SpecialCase:
-    """A message that is not a plain purchase, and what must become of it: a state, or a reject's reason code."""
+    """A message that is not a plain purchase. `expected` is its order's last state, or the reject's reason code."""
 
     case: str
     expected: str
@@ -48,7 +50,7 @@ class SpecialCase:
 
 @dataclass(frozen=True)
 class Reject:
-    """A message as it lies in the rejected-orders queue."""
+    """A message in the rejected-orders queue."""
 
     body: str
     reason_code: str
@@ -56,7 +58,7 @@ class Reject:
 
 
 class DemoError(Exception):
-    """What was not as it should be: `problems`, a line each."""
+    """The demo found something wrong. `problems` has one line for each finding."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__(*problems)
@@ -64,7 +66,7 @@ class DemoError(Exception):
 
 
 class Demo:
-    """One run against one stack."""
+    """The queues, the alias and the ledger of one stack."""
 
     def __init__(self, stack: LocalStack) -> None:
         self._sqs = stack.client("sqs")
@@ -73,13 +75,13 @@ class Demo:
         self.ledger = Ledger(stack.client("dynamodb"), stack.outputs["LedgerTableName"])
 
     def send(self, bodies: list[str]) -> None:
-        """Put messages on the orders queue, ten a request."""
+        """Send messages to the orders queue, ten in each request."""
         for start in range(0, len(bodies), 10):
             entries = [{"Id": str(i), "MessageBody": body} for i, body in enumerate(bodies[start : start + 10])]
             self._sqs.send_message_batch(QueueUrl=self._outputs["OrdersQueueUrl"], Entries=entries)
 
     def invoke(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Invoke the alias directly, wait, and answer its result."""
+        """Invoke the alias directly, wait for the end of the execution, and return its result."""
         response = self._lambda.invoke(
             FunctionName=self._outputs["DurableOrderProcessorArn"], Payload=json.dumps(order).encode()
         )
@@ -87,9 +89,9 @@ class Demo:
         return result
 
     def wait_for_end(self, order_ids: list[str]) -> dict[str, LedgerEntry]:
-        """Show progress until every order has ended, or patience has; answer what the ledger says of each."""
+        """Show progress until every order has ended or the time limit is reached. Returns the entries by order id."""
         entries: dict[str, LedgerEntry] = {}
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         columns = (TextColumn("  orders ended"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, TextColumn("{task.fields[states]}"), console=console) as progress:
             task = progress.add_task("orders", total=len(order_ids), states="")
@@ -105,13 +107,13 @@ class Demo:
                 progress.update(task, completed=ended, states=running)
                 if ended == len(order_ids):
                     break
-                time.sleep(POLL_S)
+                time.sleep(POLL_SECONDS)
         return entries
 
     def rejects(self, count: int) -> list[Reject]:
-        """The messages in the rejected-orders queue, waiting until there are `count`, or patience has ended."""
+        """Read the rejected-orders queue until it gave `count` messages or the time limit is reached."""
         found: dict[str, Reject] = {}
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while len(found) < count and time.monotonic() < deadline:
             response = self._sqs.receive_message(
                 QueueUrl=self._outputs["RejectedOrdersQueueUrl"],
@@ -127,7 +129,7 @@ class Demo:
         return list(found.values())
 
     def messages_left(self) -> int:
-        """Messages in the orders queue, in flight or not, and in its dead-letter queue."""
+        """The number of messages in the orders queue, in flight or not, and in its dead-letter queue."""
         counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
         left = 0
         for queue in ("OrdersQueueUrl", "OrdersDlqUrl"):
@@ -137,14 +139,14 @@ class Demo:
 
 
 def run(stack: LocalStack) -> None:
-    """The demo on a running stack. Raises DemoError."""
+    """Run the demo on a running stack. Raises DemoError."""
     demo = Demo(stack)
     with (SAMPLES / "cdnow_orders.jsonl").open() as lines:
         purchases = [line.strip() for line in islice(lines, PURCHASES)]
     with (SAMPLES / "special_cases.jsonl").open() as lines:
         specials = [SpecialCase(**json.loads(line)) for line in lines]
     accepted = [special.body for special in specials if special.expected == State.COMPLETED]
-    # Whichever of two bodies comes first is the order: the conflicting one is held back until the ledger has the other.
+    # The first body received becomes the order, so the conflicting body is sent after the other is in the ledger.
     conflicting = [special.body for special in specials if special.expected == "ORDER_CONFLICT"]
     bad = [special.body for special in specials if special.body not in accepted + conflicting]
     order_ids = list(dict.fromkeys(json.loads(body)["orderId"] for body in purchases + accepted))
@@ -152,8 +154,8 @@ def run(stack: LocalStack) -> None:
     killing = stack.faults.add(KILL)
     console.print(f"sending {PURCHASES} purchases, {len(accepted)} special orders and {len(bad)} bad messages")
     demo.send(purchases + accepted + bad)
-    (killed,) = stack.faults.wait(killing, patience_seconds=PATIENCE_S)
-    console.print(f"killed (SIGKILL) process {killed.request.pid} of the orchestrator in the middle of {UNLUCKY}")
+    (killed,) = stack.faults.wait(killing, patience_seconds=TIMEOUT_SECONDS)
+    console.print(f"killed (SIGKILL) process {killed.request.pid} of the orchestrator in the middle of {KILLED_ORDER}")
     entries = demo.wait_for_end(order_ids)
     console.print(f"sending {len(conflicting)} message with a known order id and another body")
     demo.send(conflicting)
@@ -164,7 +166,7 @@ def run(stack: LocalStack) -> None:
         entries[direct.order_id] = direct
     rejects = demo.rejects(len(bad) + len(conflicting))
 
-    console.print(states_table(entries), timeline_table(entries.get(UNLUCKY)), rejects_table(rejects))
+    console.print(states_table(entries), timeline_table(entries.get(KILLED_ORDER)), rejects_table(rejects))
     problems = [
         f"{order_id} is {entries[order_id].state if order_id in entries else 'not in the ledger'}"
         for order_id in [*order_ids, "DIRECT-1"]
@@ -183,7 +185,7 @@ def run(stack: LocalStack) -> None:
 
 
 def states_table(entries: dict[str, LedgerEntry]) -> Table:
-    """How many orders are in which state."""
+    """The number of orders in each state."""
     table = Table("state", "orders", title="Orders by state", title_justify="left")
     for state, count in Counter(entry.state for entry in entries.values()).items():
         table.add_row(state, str(count))
@@ -209,8 +211,19 @@ def rejects_table(rejects: list[Reject]) -> Table:
     return table
 
 
-def main() -> int:
-    """Start a stack, run the demo, end the stack. The exit status."""
+def picture(recorded: Console) -> str:
+    """What a recording console printed, as SVG. Rich's web fonts are removed: the picture loads nothing."""
+    return re.sub(r"@font-face \{.*?\}\s*", "", recorded.export_svg(title="make demo"), flags=re.DOTALL)
+
+
+def main(*arguments: str) -> int:
+    """Start a stack, run the demo and end the stack. Returns the exit status.
+
+    `--svg PATH` also writes the output to an SVG file. Send standard output to a pipe then: on a terminal the
+    progress bar prints many frames, and the file would show all of them.
+    """
+    svg = Path(arguments[1]) if arguments[:1] == ("--svg",) else None
+    console.record = svg is not None
     console.print("starting a local stack and deploying template.yaml to it")
     began = time.monotonic()
     try:
@@ -228,10 +241,12 @@ def main() -> int:
         console.print("interrupted; the local stack is down")
         return 130
     console.print("every order ended as it should, and no message is left", style="green")
+    if svg is not None:
+        svg.write_text(picture(console), encoding="utf-8")
     return 0
 
 
 def report(problems: list[str]) -> None:
-    """A line for each problem; it may hold a producer's text."""
+    """Print one line for each problem. A problem may contain a producer's text."""
     for problem in problems:
         console.print(printable(problem), style="red", soft_wrap=True)

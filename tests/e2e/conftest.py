@@ -1,4 +1,4 @@
-"""One local stack for all end-to-end tests: template.yaml, deployed as `make up` does, on a free port."""
+"""One local stack for all end-to-end tests: template.yaml on a free port, deployed as `make up` deploys it."""
 
 import time
 from contextlib import contextmanager
@@ -11,13 +11,13 @@ from tools.demo import Demo
 from tools.sample_data import load_samples
 
 WAIT_SECONDS = 5
-"""Long enough to look at an order while it waits, on a busy machine too."""
+"""Long enough for a test to read an order while it waits, even on a busy machine."""
 
-PATIENCE_S = 120
+TIMEOUT_SECONDS = 120
 
 
 class DeployedPipeline(Demo):
-    """The deployed pipeline as its users see it: a queue, a table, an alias."""
+    """The deployed pipeline as its users see it: queues, a table and an alias."""
 
     def __init__(self, stack):
         super().__init__(stack)
@@ -29,13 +29,13 @@ class DeployedPipeline(Demo):
         self.logs = stack.client("logs")
 
     def until(self, look, what):
-        """What `look` finds, as soon as it finds anything. The only clock is the patience that ends a hopeless wait."""
-        deadline = time.monotonic() + PATIENCE_S
+        """Call `look` until it returns something true, and return that. Fails after `TIMEOUT_SECONDS`."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             if found := look():
                 return found
             time.sleep(0.05)
-        pytest.fail(f"waited {PATIENCE_S} s in vain for {what}")
+        pytest.fail(f"waited {TIMEOUT_SECONDS} s for {what}")
 
     def entry_when(self, order_id, condition, what):
         def look():
@@ -51,7 +51,7 @@ class DeployedPipeline(Demo):
         return self.until(lambda: self.messages_left() == 0, "the queues to be empty")
 
     def rejected(self, body):
-        """The reject of exactly this body, taken out of the queue."""
+        """The attributes of the reject with exactly this body. The reject is deleted from the queue."""
 
         def look():
             found = self.sqs.receive_message(
@@ -71,7 +71,7 @@ class DeployedPipeline(Demo):
         return self.until(look, "the reject")
 
     def execution(self, entry):
-        """What Lambda says of the execution that owns the order, once it too has ended: it ends after the ledger."""
+        """The order's owner, as Lambda describes it after its end, which is later than its last ledger write."""
 
         def look():
             execution = self.functions.get_durable_execution(DurableExecutionArn=entry.execution_arn)
@@ -88,15 +88,15 @@ class DeployedPipeline(Demo):
 
     @contextmanager
     def without_customers(self):
-        """The customers table gone, so that the enricher fails for every order that names a customer; then back."""
+        """Delete the customers table, so the enricher fails for orders with a customer. Create it again at the end."""
         name = self.outputs["CustomersTableName"]
         described = self.dynamodb.describe_table(TableName=name)["Table"]
         self.dynamodb.delete_table(TableName=name)
         try:
             yield
         finally:
-            wanted = {key: described[key] for key in ("KeySchema", "AttributeDefinitions")}
-            self.dynamodb.create_table(TableName=name, BillingMode="PAY_PER_REQUEST", **wanted)
+            schema = {key: described[key] for key in ("KeySchema", "AttributeDefinitions")}
+            self.dynamodb.create_table(TableName=name, BillingMode="PAY_PER_REQUEST", **schema)
 
 
 @pytest.fixture(scope="session")

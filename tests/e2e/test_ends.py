@@ -1,4 +1,4 @@
-"""Executions that end badly, on a stack of their own whose clock runs fast: what the ledger says of each, and when."""
+"""Executions that end without success: their orders end in the ledger too. The stack's clock runs 30 times as fast."""
 
 import json
 from collections import Counter
@@ -17,14 +17,14 @@ from tools.operations.retry import retry
 
 TIME_SCALE = 30
 WAIT_SECONDS = 300
-"""Ten seconds here: long enough to stop an order while it waits, on a busy machine too."""
+"""Ten seconds on this stack: long enough to stop an order while it waits, even on a busy machine."""
 EXECUTION_TIMEOUT_SECONDS = 400
 
 LONG_AGO = "2026-01-01T00:00:00.000Z"
 
 
 class Endings(DeployedPipeline):
-    """The pipeline, with an operator's hands on its executions."""
+    """The pipeline, and what an operator can do to its executions."""
 
     def __init__(self, stack):
         super().__init__(stack)
@@ -33,13 +33,13 @@ class Endings(DeployedPipeline):
         self.events = stack.client("events")
 
     def waiting(self):
-        """An order in its wait."""
+        """Send an order and return its entry when it is WAITING."""
         order_id = new_id("ENDS")
         self.send([json.dumps({"orderId": order_id, "attributes": {"channel": "web"}})])
         return self.entry_when(order_id, lambda entry: entry.state == State.WAITING, "to wait")
 
     def rejects_of(self, execution_arn):
-        """How many rejects of an execution lie in the queue, none of them taken out."""
+        """The number of rejects of an execution in the queue. All of them stay in the queue."""
         found = self.sqs.receive_message(
             QueueUrl=self.outputs["RejectedOrdersQueueUrl"],
             MaxNumberOfMessages=10,
@@ -50,13 +50,13 @@ class Endings(DeployedPipeline):
         return Counter(source["StringValue"] for source in sources)[execution_arn]
 
     def sweep(self):
-        """Sweep now; what the sweep answers."""
+        """Run a sweep now and return its answer."""
         response = self.functions.invoke(FunctionName=self.outputs["OrderSweepArn"], Payload=b"{}")
         assert "FunctionError" not in response
         return json.loads(response["Payload"].read())
 
     def sweeps_log(self):
-        """The lines of all sweeps so far."""
+        """The log lines of all sweeps so far."""
         group = f"/aws/lambda/{self.outputs['OrderSweepArn'].rpartition(':')[2]}"
         pages = self.logs.get_paginator("filter_log_events").paginate(logGroupName=group)
         messages = (event["message"] for page in pages for event in page["events"])
@@ -70,7 +70,7 @@ class Endings(DeployedPipeline):
         return sum(int(left["Attributes"][count]) for count in counts)
 
     def age(self, order_id):
-        """Have an order stand still since long ago."""
+        """Set the time of the order's last transition to long ago."""
         self.dynamodb.update_item(
             TableName=self.outputs["LedgerTableName"],
             Key={"orderId": {"S": order_id}},
@@ -79,8 +79,8 @@ class Endings(DeployedPipeline):
         )
 
     @contextmanager
-    def unheard(self):
-        """Status changes lost on their way."""
+    def status_changes_lost(self):
+        """Lose all status changes: the rule that sends them to the queue is disabled."""
         (rule,) = [rule["Name"] for rule in self.events.list_rules()["Rules"] if "EventPattern" in rule]
         self.events.disable_rule(Name=rule)
         try:
@@ -88,9 +88,10 @@ class Endings(DeployedPipeline):
         finally:
             self.events.enable_rule(Name=rule)
 
-    def gone(self, execution_arn):
+    def delete(self, execution_arn):
+        """Delete an execution and wait until Lambda no longer has it."""
         self.functions.delete_durable_execution(DurableExecutionArn=execution_arn)
-        self.until(lambda: self.orders.get(execution_arn) is None, f"{execution_arn} to be gone")
+        self.until(lambda: self.orders.get(execution_arn) is None, f"{execution_arn} to be deleted")
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def pipeline():
         yield Endings(stack)
 
 
-def test_an_order_stopped_in_its_wait_is_stopped_in_the_ledger_with_the_operators_reason(pipeline):
+def test_a_stopped_order_is_stopped_in_the_ledger_with_the_operators_reason(pipeline):
     order = pipeline.waiting()
     pipeline.orders.stop(order.execution_arn, "Recall", "the goods are faulty")
     entry = pipeline.ended(order.order_id)
@@ -108,7 +109,7 @@ def test_an_order_stopped_in_its_wait_is_stopped_in_the_ledger_with_the_operator
     assert entry.error == {"type": "Recall", "message": "the goods are faulty"}
 
 
-def test_an_order_that_times_out_in_its_wait_is_timed_out_in_the_ledger_and_its_retry_completes(pipeline):
+def test_an_order_that_timed_out_in_its_wait_completes_after_a_retry(pipeline):
     order = pipeline.waiting()
     pipeline.functions.pause_durable_execution(DurableExecutionArn=order.execution_arn, ExecutionTimeoutPaused=False)
     entry = pipeline.ended(order.order_id)
@@ -121,10 +122,12 @@ def test_an_order_that_times_out_in_its_wait_is_timed_out_in_the_ledger_and_its_
     assert pipeline.execution(entry)["Status"] == "SUCCEEDED"
 
 
-def test_an_order_cancelled_in_its_wait_is_cancelled_and_its_execution_stopped(pipeline):
+def test_a_cancel_in_the_wait_stops_the_execution(pipeline):
     order = pipeline.waiting()
     assert cancel(order.order_id, pipeline.ledger, pipeline.orders, "changed his mind").state is State.CANCELLED
-    entry = pipeline.entry_when(order.order_id, lambda entry: entry.execution_status, "to be told of the stop")
+    entry = pipeline.entry_when(
+        order.order_id, lambda entry: entry.execution_status, "to have the status of its execution"
+    )
     assert states(entry) == [*COMPLETED[:4], "CANCELLED"]
     assert (entry.execution_status, entry.history[-1].detail) == ("STOPPED", "changed his mind")
     execution = pipeline.execution(entry)
@@ -133,7 +136,7 @@ def test_an_order_cancelled_in_its_wait_is_cancelled_and_its_execution_stopped(p
         retry(order.order_id, pipeline.ledger, pipeline.orders)
 
 
-def test_another_body_that_only_the_orchestrator_could_see_is_rejected_once(pipeline):
+def test_a_conflict_that_only_the_orchestrator_sees_is_rejected_once(pipeline):
     order = pipeline.waiting()
     other = json.dumps({"orderId": order.order_id, "currency": "EUR"})
     answer = pipeline.functions.invoke(
@@ -142,19 +145,19 @@ def test_another_body_that_only_the_orchestrator_could_see_is_rejected_once(pipe
     arn = answer["DurableExecutionArn"]
     entry = pipeline.entry_when(order.order_id, lambda entry: entry.has_conflict(arn), "to have its conflict noted")
     assert [conflict["executionArn"] for conflict in entry.conflicts] == [arn]
-    # A status change that comes twice, and a sweep that finds the same execution.
+    # Send the status change a second time, and let a sweep find the same execution.
     event = {"detail": {"durableExecutionArn": arn, "status": "FAILED"}}
     pipeline.sqs.send_message(QueueUrl=pipeline.outputs["StatusChangesQueueUrl"], MessageBody=json.dumps(event))
     assert pipeline.sweep()["failed"] == 0
-    pipeline.until(lambda: pipeline.status_changes_left() == 0, "the status changes to be worked")
+    pipeline.until(lambda: pipeline.status_changes_left() == 0, "the status changes to be processed")
     assert pipeline.rejects_of(arn) == 1
     reject = pipeline.rejected('{"currency":"EUR","orderId":"' + order.order_id + '"}')
     assert (reject["reasonCode"], reject["sourceMessageId"]) == ("ORDER_CONFLICT", arn)
     assert pipeline.ledger.get(order.order_id).order == order.order
 
 
-def test_a_bad_direct_invoke_is_logged_by_one_sweep_and_by_no_other(pipeline):
-    with pipeline.unheard():
+def test_a_bad_direct_invoke_is_logged_by_exactly_one_sweep(pipeline):
+    with pipeline.status_changes_lost():
         answer = pipeline.functions.invoke(
             FunctionName=pipeline.outputs["DurableOrderProcessorArn"], InvocationType="Event", Payload=b'"no order"'
         )
@@ -173,12 +176,12 @@ def test_a_bad_direct_invoke_is_logged_by_one_sweep_and_by_no_other(pipeline):
     assert [line["message"] for line in lines if line.get("executionArn") == arn] == ["execution without an order"]
 
 
-def test_an_order_whose_execution_is_stopped_and_deleted_unheard_is_ended_by_the_sweep(pipeline):
-    with pipeline.unheard():
+def test_the_sweep_ends_orders_whose_status_changes_were_lost(pipeline):
+    with pipeline.status_changes_lost():
         stopped, deleted = pipeline.waiting(), pipeline.waiting()
         for order in (stopped, deleted):
             pipeline.orders.stop(order.execution_arn, "Recall", "the goods are faulty")
-        pipeline.gone(deleted.execution_arn)
+        pipeline.delete(deleted.execution_arn)
         pipeline.age(deleted.order_id)
         assert pipeline.ledger.get(stopped.order_id).state == State.WAITING
         assert pipeline.sweep()["failed"] == 0

@@ -1,4 +1,4 @@
-"""The whole pipeline on the local stack: what goes in by the queue or the alias, and what the ledger says of it."""
+"""The whole pipeline on the local stack: orders from the queue or the alias, and their entries in the ledger."""
 
 import json
 from itertools import islice
@@ -52,7 +52,7 @@ def test_the_execution_waits_without_a_process_and_is_resumed(pipeline):
     ]
 
 
-def test_a_direct_invoke_answers_in_the_seeds_shape_and_again_the_same(pipeline):
+def test_a_direct_invoke_has_the_response_schema_and_repeats_its_result(pipeline):
     order = {"orderId": new_id(), "items": [{"sku": "CD", "quantity": 2, "unitPrice": 13.24}], "currency": "USD"}
     answer = pipeline.invoke(order)
     data = answer["enrichmentResult"]["enrichedData"]
@@ -82,7 +82,7 @@ def test_a_direct_invoke_with_a_bad_order_names_the_fields(pipeline):
     assert pipeline.ledger.get(order["orderId"]) is None
 
 
-def test_a_direct_invoke_of_a_running_order_is_refused_by_the_running_executions_name(pipeline):
+def test_a_direct_invoke_of_a_running_order_fails_and_names_the_owner(pipeline):
     order = {"orderId": new_id()}
     pipeline.send([json.dumps(order)])
     waiting = pipeline.entry_when(order["orderId"], lambda entry: entry.state == "WAITING", "to wait")
@@ -108,7 +108,7 @@ def test_the_same_order_sent_fifty_times_is_one_execution_and_one_history(pipeli
     assert [execution["DurableExecutionArn"] for execution in named] == [entry.execution_arn]
 
 
-def test_the_same_id_with_another_body_is_rejected_and_the_first_order_stays(pipeline):
+def test_a_known_id_with_another_body_is_rejected_and_changes_nothing(pipeline):
     order_id = new_id()
     pipeline.send([json.dumps({"orderId": order_id})])
     pipeline.entry_when(order_id, lambda _: True, "to begin")
@@ -132,28 +132,28 @@ def test_the_same_id_with_another_body_is_rejected_and_the_first_order_stays(pip
     ],
     ids=["not json", "bad fields", "a key twice", "too large"],
 )  # fmt: skip
-def test_a_bad_message_is_set_aside_with_its_reason_and_its_neighbours_complete(pipeline, body, code, field):
-    neighbours = [new_id("GOOD") for _ in range(3)]
-    pipeline.send([json.dumps({"orderId": order_id}) for order_id in neighbours] + [body])
+def test_a_bad_message_is_rejected_with_its_reason_and_the_others_complete(pipeline, body, code, field):
+    others = [new_id("GOOD") for _ in range(3)]
+    pipeline.send([json.dumps({"orderId": order_id}) for order_id in others] + [body])
     reject = pipeline.rejected(body)
     assert reject["reasonCode"] == code
     assert field in [error["field"] for error in json.loads(reject["fieldErrors"])]
     assert reject["sourceMessageId"]
-    assert [states(pipeline.ended(order_id)) for order_id in neighbours] == [COMPLETED] * 3
+    assert [states(pipeline.ended(order_id)) for order_id in others] == [COMPLETED] * 3
 
 
-def test_an_enricher_that_fails_and_recovers_loses_no_order(pipeline):
+def test_no_order_is_lost_when_the_enricher_fails_and_recovers(pipeline):
     order_id = new_id()
     with pipeline.without_customers():
         pipeline.send([json.dumps({"orderId": order_id, "customerId": "CUST-00004"})])
-        # The second call has begun: of three, the last will find the table again.
+        # The second of three calls has begun: the last call finds the table again.
         pipeline.entry_when(order_id, lambda entry: entry.starts == 2, "to be tried again")
     entry = pipeline.ended(order_id)
     assert states(entry) == COMPLETED
     assert entry.starts in (2, 3)
 
 
-def test_an_enricher_that_stays_down_leaves_failed_with_its_reason(pipeline):
+def test_an_order_is_failed_with_its_reason_when_the_enricher_stays_down(pipeline):
     order_id = new_id()
     with pipeline.without_customers():
         pipeline.send([json.dumps({"orderId": order_id, "customerId": "CUST-00004"})])
@@ -166,7 +166,7 @@ def test_an_enricher_that_stays_down_leaves_failed_with_its_reason(pipeline):
     assert failed["Error"]["ErrorType"].endswith("EnricherUnavailable")
 
 
-def test_every_function_logs_the_order_id_where_the_aws_cli_finds_it(pipeline):
+def test_the_log_of_every_function_contains_the_order_id(pipeline):
     order_id = new_id()
     pipeline.send([json.dumps({"orderId": order_id})])
     pipeline.ended(order_id)
@@ -180,7 +180,7 @@ def test_every_function_logs_the_order_id_where_the_aws_cli_finds_it(pipeline):
         assert pipeline.until(lines, f"a line of {function}")
 
 
-def test_five_hundred_real_purchases_complete_none_missing_and_none_twice(pipeline):
+def test_five_hundred_real_purchases_complete_once_each(pipeline):
     with (SAMPLES / "cdnow_orders.jsonl").open() as lines:
         bodies = [line.strip() for line in islice(lines, 1000, 1500)]
     order_ids = [json.loads(body)["orderId"] for body in bodies]

@@ -1,4 +1,4 @@
-"""A deployment while orders wait: they end on the version they began with, new ones get the new."""
+"""A deployment while an order waits: that order keeps its version, and a new order gets the new version."""
 
 import json
 from uuid import uuid4
@@ -6,8 +6,8 @@ from uuid import uuid4
 COMPLETED = ["RECEIVED", "ENRICHING", "ENRICHED", "WAITING", "FINALIZING", "COMPLETED"]
 
 
-def test_an_order_in_its_wait_is_finished_by_the_version_it_began_with(stack, pipeline):
-    """The deployment changes one parameter's value and no code: that alone must reach the alias."""
+def test_a_waiting_order_completes_on_the_version_that_started_it(stack, pipeline):
+    """The deployment changes only the value of a parameter. That alone must publish a version for the alias."""
     alias = pipeline.outputs["DurableOrderProcessorArn"]
     before = pipeline.functions.get_alias(FunctionName=alias.rpartition(":")[0], Name="prod")["FunctionVersion"]
     first, second = f"OLD-{uuid4().hex[:12]}", f"NEW-{uuid4().hex[:12]}"

@@ -1,4 +1,4 @@
-"""The generated docs say what the code says."""
+"""The generated documents match the code."""
 
 import json
 
@@ -10,7 +10,7 @@ from tools.generated_docs import DOCS, PAGES, order_schema, states_page
 
 @pytest.mark.parametrize("name", list(PAGES))
 def test_a_generated_page_is_up_to_date(name):
-    assert (DOCS / name).read_text(encoding="utf-8") == PAGES[name](), f"docs/{name} is stale: `make docs` writes it"
+    assert (DOCS / name).read_text(encoding="utf-8") == PAGES[name](), f"docs/{name} is out of date: run `make docs`"
 
 
 @pytest.mark.parametrize("name", list(PAGES))
@@ -20,7 +20,7 @@ def test_a_generated_page_ends_in_one_newline(name):
     assert not text.endswith("\n\n")
 
 
-def test_the_schema_names_the_fields_as_producers_write_them():
+def test_the_schema_has_the_field_names_that_producers_write():
     schema = json.loads(order_schema())
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["title"] == "Order"
@@ -29,7 +29,7 @@ def test_the_schema_names_the_fields_as_producers_write_them():
     assert list(schema["properties"]) == ["attributes", "currency", "customerId", "items", "orderId", "placedAt"]
 
 
-def test_every_state_and_every_arrow_is_on_the_page():
+def test_the_page_has_every_state_and_every_transition():
     page = states_page()
     arrows = {
         tuple(line.split(" --> "))

@@ -1,4 +1,4 @@
-"""docs/guarantees.md promises nothing that no test proves."""
+"""Each promise in docs/guarantees.md names tests that exist and always run."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ FAULTS = {f"F{number}" for number in range(1, 23)}
 
 
 def rows():
-    """The first cell and the whole of each row of the document's tables, without their heads."""
+    """(first cell, whole line) of each row of the document's tables, without the head rows."""
     lines = (ROOT / "docs" / "guarantees.md").read_text().splitlines()
     heads = {number - 1 for number, line in enumerate(lines) if line.startswith("|---")}
     return [
@@ -23,7 +23,7 @@ def rows():
 
 
 def names_in(module):
-    """The tests of a module that always run: none that is skipped or may fail."""
+    """The names of a module's tests that always run: those without skip or xfail."""
     return {
         node.name
         for node in ast.parse((ROOT / module).read_text()).body
@@ -40,5 +40,5 @@ def test_every_promise_names_tests_that_exist_and_run(promise, row):
         assert name in names_in(module), f"{module} has no test {name} that always runs"
 
 
-def test_every_fault_has_its_row():
+def test_every_fault_has_a_row():
     assert {promise for promise, _ in rows()} >= FAULTS

@@ -1,4 +1,4 @@
-"""The README's commands, run as written in one shell, and what they print compared with what it shows."""
+"""The commands of docs/usage.md, run as written in one shell, and their output compared with the output shown there."""
 
 import re
 import subprocess
@@ -7,33 +7,33 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-USE_IT = README.partition("\n## Use it\n")[2].partition("\n## ")[0]
+USAGE = (ROOT / "docs" / "usage.md").read_text()
 BLOCK = re.compile(r"```sh\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DOTALL)
-# What differs from run to run: times, unique ids, the hash of a stack.
+# Times, unique ids and the hash of a stack differ from run to run.
 VARYING = re.compile(
     r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|\+00:00)|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|(?<![0-9a-f])[0-9a-f]{8}(?=-ORDER)"
 )
 
 
 def commands():
-    blocks = [(sh, shown) for sh, shown in BLOCK.findall(USE_IT) if not sh.startswith("make up")]
+    blocks = [(sh, shown) for sh, shown in BLOCK.findall(USAGE) if not sh.startswith("make up")]
     assert len(blocks) >= 8
     return blocks
 
 
-def as_pattern(shown):
-    """The shown lines, each in any order (an index promises none), with what varies left open."""
+def as_patterns(shown):
+    """One pattern for each shown line; the varying parts match anything."""
     return [re.compile(".+".join(map(re.escape, VARYING.split(line)))) for line in shown.splitlines()]
 
 
 def prints(shell, sh, shown):
+    """Whether the output has every shown line, in any order (an index has no order), and the output."""
     output = shell.run(sh)
-    return all(any(line.fullmatch(found) for found in output) for line in as_pattern(shown)), output
+    return all(any(line.fullmatch(found) for found in output) for line in as_patterns(shown)), output
 
 
 class Shell:
-    """One bash, so that the variables of one block are there in the next."""
+    """One bash, so that a later block can use the variables of an earlier one."""
 
     def __init__(self, environment, folder):
         self._environment = environment
@@ -62,7 +62,7 @@ def shell(stack, tmp_path):
     return Shell(stack.environment | {"PATH": f"{folder}:/usr/bin:/bin"}, tmp_path)
 
 
-def test_the_readmes_commands_run_as_written_and_print_what_it_shows(shell, pipeline):
+def test_the_commands_of_the_usage_page_print_the_output_shown(shell, pipeline):
     for sh, shown in commands():
         if not shown:
             shell.run(sh)
@@ -72,9 +72,3 @@ def test_the_readmes_commands_run_as_written_and_print_what_it_shows(shell, pipe
             assert matches, output
         else:
             pipeline.until(lambda sh=sh, shown=shown: prints(shell, sh, shown)[0], f"{sh}\nto print\n{shown}")
-
-
-def test_every_file_the_readme_links_to_is_there():
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
