@@ -10,10 +10,11 @@ from shared.errors import (
     OrderCancelled,
     OrderUnknown,
 )
-from shared.executions.names import Execution
+from shared.executions.names import OrderExecution
 from shared.ledger.entry import MAX_TEXT_BYTES, state_shard
+from shared.ledger.owner import Ledger
 from shared.ledger.states import TRANSITIONS, State
-from shared.ledger.table import unmoved
+from shared.ledger.table import unchanged
 from tests.integration.orders import ORDER, PATH
 from tests.unit.test_executions import ALIAS
 from tests.unit.transport import refusal
@@ -25,7 +26,7 @@ CANCELLABLE = [state for state in State if State.CANCELLED in TRANSITIONS[state]
 @pytest.fixture
 def owner(on_lambda):
     """The order's execution, running."""
-    return Execution("ORDER-1", on_lambda.begin(ORDER), 1, named=True)
+    return OrderExecution("ORDER-1", on_lambda.begin(ORDER), 1, named=True)
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_a_cancel_that_finalize_overtakes_is_refused_and_the_order_completes(
     ledger, kept, owner, cancelled, finalized_so_far
 ):
     kept.put_in(State.WAITING, owner=owner)
-    steps = [lambda: ledger.finalizing(owner), lambda: ledger.completed(owner, {})]
+    steps = [lambda: Ledger(ledger).finalizing(owner), lambda: Ledger(ledger).completed(owner, {})]
     kept.before_write(lambda: [step() for step in steps[:finalized_so_far]])
     with pytest.raises(IllegalTransition, match="can no longer be cancelled"):
         cancelled()
@@ -109,13 +110,13 @@ def test_a_cancel_that_overtakes_finalize_holds_and_the_execution_is_told(ledger
     kept.put_in(State.WAITING, owner=owner)
     kept.before_write(cancelled)
     with pytest.raises(OrderCancelled):
-        ledger.finalizing(owner)
+        Ledger(ledger).finalizing(owner)
     assert kept.item()["state"] == "CANCELLED"
 
 
 def test_a_cancel_follows_an_order_that_moves_on_meanwhile(ledger, kept, owner, cancelled):
     kept.put_in(State.ENRICHING, owner=owner)
-    waiting = kept.before_write(lambda: ledger.enriched(owner, {}))
+    waiting = kept.before_write(lambda: Ledger(ledger).enriched(owner, {}))
     assert cancelled().state is State.CANCELLED
     assert waiting == []
     assert [step["state"] for step in kept.item()["history"]] == [*PATH[:4], "CANCELLED"]
@@ -123,7 +124,7 @@ def test_a_cancel_follows_an_order_that_moves_on_meanwhile(ledger, kept, owner, 
 
 def test_an_order_that_fails_meanwhile_is_not_cancelled(ledger, kept, owner, cancelled):
     entry = kept.put_in(State.WAITING, owner=owner)
-    kept.before_write(lambda: ledger.move("ORDER-1", 1, (State.FAILED,), unmoved(entry)))
+    kept.before_write(lambda: ledger.move("ORDER-1", 1, (State.FAILED,), unchanged(entry)))
     with pytest.raises(IllegalTransition, match="FAILED"):
         cancelled()
 

@@ -13,10 +13,12 @@ from shared.errors import (
     StartUnavailable,
     TooManyAttempts,
 )
-from shared.executions.names import MAX_ATTEMPT, Execution, execution_of
-from shared.ledger.settlement import End, settle
+from shared.executions.names import MAX_ATTEMPT, OrderExecution, execution_of
+from shared.ledger.entry import End
+from shared.ledger.owner import Ledger
+from shared.ledger.settlement import settle
 from shared.ledger.states import RETRYABLE, State
-from shared.ledger.table import unmoved
+from shared.ledger.table import unchanged
 from shared.orders.order import parse_order
 from tests.integration.orders import ORDER, OTHER_BODY, OWNER
 from tests.unit.test_executions import ALIAS, STACK_ID, name_of
@@ -47,7 +49,7 @@ def test_an_ended_order_is_started_as_its_next_attempt_with_the_recorded_body(ke
 def test_the_started_execution_takes_the_order_over(ledger, kept, retried, state):
     kept.put_in(state)
     arn = retried().execution_arn
-    ledger.claim(ORDER, execution_of(ORDER, arn, STACK_ID))
+    Ledger(ledger).claim(ORDER, execution_of(ORDER, arn, STACK_ID))
     entry = ledger.get("ORDER-1")
     assert (entry.attempt, entry.execution_arn, entry.state) == (2, arn, State.ENRICHING)
     assert [step.detail for step in entry.history if step.attempt == 2] == ["retried", None]
@@ -118,14 +120,14 @@ def test_a_retry_that_ran_and_failed_between_is_answered_as_the_attempt_it_was(l
     """It joined another's retry, which was under way and has left its trace since: nothing was lost."""
     kept.put_in(State.FAILED)
     arn = retried().execution_arn
-    second = Execution("ORDER-1", arn, 2, named=True)
+    second = OrderExecution("ORDER-1", arn, 2, named=True)
 
     class EndsWhileLooking:
         start = on_lambda.orders.start
 
         def get(self, execution_arn):
-            ledger.claim(ORDER, second)
-            ledger.failed(second, "Broken", "again")
+            Ledger(ledger).claim(ORDER, second)
+            Ledger(ledger).failed(second, "Broken", "again")
             on_lambda.end(arn, "FAILED")
             return on_lambda.orders.get(execution_arn)
 
@@ -159,7 +161,7 @@ def test_a_retry_that_could_not_be_looked_at_has_started_and_may_be_repeated(kep
 def test_an_order_that_this_version_no_longer_takes_is_refused_with_its_fields(ledger, kept, retried, on_lambda):
     """Recorded by a version that knew one field more."""
     entry = kept.put_in(State.FAILED)
-    ledger.update("ORDER-1", {"order": {**entry.order, "coupon": "SPRING"}}, unmoved(entry))
+    ledger.update("ORDER-1", {"order": {**entry.order, "coupon": "SPRING"}}, unchanged(entry))
     with pytest.raises(InvalidOrder, match="coupon"):
         retried()
     assert on_lambda.asked == []
@@ -167,7 +169,7 @@ def test_an_order_that_this_version_no_longer_takes_is_refused_with_its_fields(l
 
 def test_after_the_last_attempt_that_an_order_may_have_there_is_no_other(kept, retried, on_lambda):
     """An execution started by hand can claim to be that."""
-    kept.put_in(State.FAILED, owner=Execution("ORDER-1", "arn:last", MAX_ATTEMPT, named=True))
+    kept.put_in(State.FAILED, owner=OrderExecution("ORDER-1", "arn:last", MAX_ATTEMPT, named=True))
     with pytest.raises(TooManyAttempts, match=f"an order has at most {MAX_ATTEMPT} attempts"):
         retried()
     assert on_lambda.asked == []
@@ -175,7 +177,7 @@ def test_after_the_last_attempt_that_an_order_may_have_there_is_no_other(kept, r
 
 def test_a_late_process_of_the_attempt_before_is_refused_by_the_retry(ledger, kept, retried):
     kept.put_in(State.FAILED)
-    ledger.claim(ORDER, execution_of(ORDER, retried().execution_arn, STACK_ID))
+    Ledger(ledger).claim(ORDER, execution_of(ORDER, retried().execution_arn, STACK_ID))
     before = kept.item()
     assert settle(ledger, ORDER, OWNER, End(State.STOPPED, "ExecutionStopped", "late")).name == "AGREED"
     assert kept.item() == before

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
 from shared.errors import ExecutionUnavailable
-from shared.executions.client import ENDED_BADLY, ExecutionRecord, ExecutionSummary, OrderExecutions
+from shared.executions.client import ENDED_BADLY, EndedExecution, ExecutionDetails, ExecutionsClient
 from tests.unit.test_executions import ALIAS, EXECUTION, RUN_ID, STACK_ID, name_of
 from tests.unit.transport import Endpoint, client, refusal
 
@@ -34,7 +34,7 @@ CALLS = {
 
 def answered(operation, *answers):
     lambda_client = client("lambda")
-    return Endpoint(lambda_client, operation, *answers), OrderExecutions(lambda_client, ALIAS, STACK_ID)
+    return Endpoint(lambda_client, operation, *answers), ExecutionsClient(lambda_client, ALIAS, STACK_ID)
 
 
 def ok(**body):
@@ -66,7 +66,7 @@ def test_whatever_keeps_lambda_from_answering_may_pass(call, failure):
 @pytest.mark.parametrize("status", ["RUNNING", "SUCCEEDED", "PAUSING", "PAUSED", "DELETING"])
 def test_an_execution_is_read_with_its_status_and_the_text_it_was_started_with(status):
     endpoint, executions = answered("GetDurableExecution", ok(**summary(status, InputPayload='{"orderId": "A"}')))
-    assert executions.get(ARN) == ExecutionRecord(ARN, status, '{"orderId": "A"}')
+    assert executions.get(ARN) == ExecutionDetails(ARN, status, '{"orderId": "A"}')
     assert unquote(urlsplit(endpoint.requests[0].url).path).endswith(f"/durable-executions/{ARN}")
 
 
@@ -74,12 +74,12 @@ def test_an_execution_is_read_with_its_status_and_the_text_it_was_started_with(s
 def test_an_execution_that_ended_badly_is_read_with_its_reason(status):
     reason = {"ErrorType": "Broken", "ErrorMessage": "it broke"}
     _, executions = answered("GetDurableExecution", ok(**summary(status, InputPayload="{}", Error=reason)))
-    assert executions.get(ARN) == ExecutionRecord(ARN, status, "{}", "Broken", "it broke")
+    assert executions.get(ARN) == ExecutionDetails(ARN, status, "{}", "Broken", "it broke")
 
 
 def test_an_execution_of_which_lambda_says_only_its_status_is_read_all_the_same():
     _, executions = answered("GetDurableExecution", ok(**summary("TIMED_OUT")))
-    assert executions.get(ARN) == ExecutionRecord(ARN, "TIMED_OUT", "")
+    assert executions.get(ARN) == ExecutionDetails(ARN, "TIMED_OUT", "")
 
 
 def test_an_execution_that_lambda_keeps_no_more_is_none():
@@ -146,7 +146,7 @@ def test_a_page_is_asked_for_when_it_is_wanted():
     )
     pages = executions.ended_badly(SINCE)
     assert endpoint.requests == []
-    assert next(pages) == [ExecutionSummary(ARN, "FAILED")]
+    assert next(pages) == [EndedExecution(ARN, "FAILED")]
     assert len(endpoint.requests) == 1
 
 
@@ -157,6 +157,6 @@ def test_a_list_that_breaks_off_has_given_its_first_pages():
         refusal(429, "TooManyRequestsException"),
     )
     pages = executions.ended_badly(SINCE)
-    assert next(pages) == [ExecutionSummary(ARN, "FAILED")]
+    assert next(pages) == [EndedExecution(ARN, "FAILED")]
     with pytest.raises(ExecutionUnavailable):
         next(pages)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import OrderConflict, StartUnavailable
-from shared.executions.client import OrderExecutions
+from shared.executions.client import ExecutionsClient
 from shared.executions.names import MAX_ATTEMPT, ExecutionName, stack_hash
 from shared.orders.order import parse_order
 from tests.unit.orders import order_ids
@@ -156,7 +156,7 @@ def started(name):
 
 def start(lambda_client, *answers, attempt=1):
     endpoint = Endpoint(lambda_client, "Invoke", *answers)
-    return endpoint, lambda: OrderExecutions(lambda_client, ALIAS, STACK_ID).start(ORDER, attempt)
+    return endpoint, lambda: ExecutionsClient(lambda_client, ALIAS, STACK_ID).start(ORDER, attempt)
 
 
 def test_a_start_sends_the_canonical_bytes_and_nothing_else_under_the_orders_name(lambda_client):
@@ -252,5 +252,5 @@ def test_no_failed_start_repeats_the_order(lambda_client):
         fresh = client("lambda")
         Endpoint(fresh, "Invoke", answer)
         with pytest.raises((StartUnavailable, OrderConflict)) as failed:
-            OrderExecutions(fresh, ALIAS, STACK_ID).start(order)
+            ExecutionsClient(fresh, ALIAS, STACK_ID).start(order)
         assert "zqMARKqz" not in str(failed.value)

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from ingest.intake import Intake
 from shared.aws.rejected_orders import RejectedOrders
 from shared.errors import RejectUnavailable, StartUnavailable
-from shared.executions.client import OrderExecutions
+from shared.executions.client import ExecutionsClient
 from tests.unit.test_executions import ALIAS, STACK_ID, name_of, started
 from tests.unit.transport import Endpoint, client, refusal, session
 
@@ -31,7 +31,7 @@ class Ingest:
         self.sqs = session().client("sqs")
         self.queue = self.sqs.create_queue(QueueName="rejected")["QueueUrl"]
         self._intake = Intake(
-            OrderExecutions(self._lambda, ALIAS, STACK_ID), RejectedOrders(self.sqs, self.queue), logger
+            ExecutionsClient(self._lambda, ALIAS, STACK_ID), RejectedOrders(self.sqs, self.queue), logger
         )
 
     def take(self, body, *answers):
