@@ -231,6 +231,14 @@ def test_a_failure_keeps_its_type_and_message_and_may_be_recorded_twice(ledger):
     assert entry.history[-1].detail == "EnrichmentRejected: no such thing"
 
 
+def test_a_failure_has_the_class_name_of_its_error_without_the_modules(ledger):
+    Ledger(ledger).claim(ORDER, ME)
+    Ledger(ledger).failed(ME, "json.decoder.JSONDecodeError", "no JSON")
+    entry = ledger.get("ORDER-1")
+    assert entry.error == {"type": "JSONDecodeError", "message": "no JSON"}
+    assert entry.history[-1].detail == "JSONDecodeError: no JSON"
+
+
 WRITES = {
     State.WAITING: lambda ledger: Ledger(ledger).enriched(ME, ENRICHMENT),
     State.FINALIZING: lambda ledger: Ledger(ledger).finalizing(ME),

@@ -77,6 +77,12 @@ def test_an_execution_that_ended_badly_is_read_with_its_reason(status):
     assert executions.get(ARN) == ExecutionDetails(ARN, status, "{}", "Broken", "it broke")
 
 
+def test_an_error_that_the_sdk_names_with_its_module_is_read_by_its_class_name():
+    reason = {"ErrorType": "shared.errors.OrderConflict", "ErrorMessage": "another body"}
+    _, executions = answered("GetDurableExecution", ok(**summary("FAILED", Error=reason)))
+    assert executions.get(ARN).error_type == "OrderConflict"
+
+
 def test_an_execution_of_which_lambda_says_only_its_status_is_read_all_the_same():
     _, executions = answered("GetDurableExecution", ok(**summary("TIMED_OUT")))
     assert executions.get(ARN) == ExecutionDetails(ARN, "TIMED_OUT", "")
