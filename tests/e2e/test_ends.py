@@ -10,6 +10,7 @@ from durable_local import local_stack
 from shared.errors import IllegalTransition
 from shared.executions.client import ExecutionsClient
 from shared.ledger.states import State
+from shared.ledger.table import LedgerTable
 from tests.e2e.conftest import DeployedPipeline
 from tests.e2e.test_pipeline import COMPLETED, new_id, states
 from tools.operations.cancel import cancel
@@ -31,6 +32,7 @@ class Endings(DeployedPipeline):
         (described,) = stack.client("cloudformation").describe_stacks()["Stacks"]
         self.orders = ExecutionsClient(self.functions, self.outputs["DurableOrderProcessorArn"], described["StackId"])
         self.events = stack.client("events")
+        self.ledger = LedgerTable(self.dynamodb, self.outputs["LedgerTableName"])
 
     def waiting(self):
         """An order in its wait."""

@@ -145,7 +145,7 @@ def moto_takes_any_size(monkeypatch):
 
 @pytest.mark.usefixtures("moto_takes_any_size")
 @pytest.mark.parametrize("end", [State.COMPLETED, State.FAILED, State.CANCELLED])
-def test_an_item_filled_to_every_limit_still_moves_and_ends(ledger, dynamodb, orders, enrichment, end):
+def test_an_item_at_every_limit_can_still_be_updated_and_ended(ledger, dynamodb, orders, enrichment, end):
     def item():
         return dynamodb.get_item(TableName="LedgerTable", Key={"orderId": {"S": ORDER_ID}}, ConsistentRead=True)["Item"]
 

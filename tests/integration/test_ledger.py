@@ -135,7 +135,7 @@ def test_another_body_under_a_known_id_is_a_conflict(ledger, completed):
 
 
 @pytest.mark.parametrize("end", ["FAILED", "TIMED_OUT", "STOPPED"])
-def test_the_next_attempt_begins_an_ended_order_anew_even_with_another_body(ledger, dynamodb, end):
+def test_the_next_attempt_begins_an_ended_order_even_with_another_body(ledger, dynamodb, end):
     Ledger(ledger).claim(ORDER, ME)
     Ledger(ledger).enriched(ME, ENRICHMENT)
     force(dynamodb, end)
@@ -184,7 +184,7 @@ def test_a_process_of_the_attempt_before_cannot_write_into_the_next(ledger):
     check()
 
 
-def test_of_two_retries_that_race_one_begins_and_the_other_is_refused(ledger, dynamodb):
+def test_when_two_retries_race_one_begins_and_the_other_is_refused(ledger, dynamodb):
     Ledger(ledger).claim(ORDER, ME)
     Ledger(ledger).failed(ME, "Broken", "it broke")
     rival = OrderExecution("ORDER-1", "arn:rival", 2, named=True)
@@ -268,13 +268,13 @@ def test_a_write_is_taken_from_every_state_the_table_allows_and_from_no_other(le
     check()
 
 
-def test_a_write_for_an_order_that_is_not_there_is_refused(ledger):
+def test_a_write_for_an_unknown_order_is_refused(ledger):
     with pytest.raises(OrderUnknown, match="not in the ledger"):
         Ledger(ledger).finalizing(ME)
     assert ledger.get("ORDER-1") is None
 
 
-def test_orders_in_a_state_come_longest_unmoved_first_from_every_shard(ledger):
+def test_orders_in_a_state_are_listed_least_recently_updated_first(ledger):
     for number in range(20):
         Ledger(ledger).claim(
             parse_order(f'{{"orderId": "ORDER-{number}"}}'), OrderExecution(f"ORDER-{number}", f"arn:{number}")
@@ -324,7 +324,7 @@ def test_a_plain_reader_of_the_table_sees_no_encoded_blob(ledger, dynamodb):
         ("ValidationException", 400, LedgerRejected),
     ],
 )
-def test_dynamodbs_errors_come_in_the_ledgers_words(ledger, dynamodb, code, status, expected):
+def test_dynamodbs_errors_are_raised_as_the_ledgers(ledger, dynamodb, code, status, expected):
     dynamodb.meta.events.register(
         "before-call.dynamodb.UpdateItem",
         lambda **_: (

@@ -118,7 +118,7 @@ def test_an_order_that_never_reached_the_ledger_is_made_from_its_executions_inpu
     assert (item["order"], item["attempt"]) == (ORDER.canonical(), attempt or 1)
 
 
-def test_a_name_of_another_stack_says_where_to_look_and_nothing_of_the_attempt(bench, kept, on_lambda):
+def test_a_name_of_another_stack_is_a_hint_and_not_a_retry(bench, kept, on_lambda):
     arn = bench.execution(attempt=7, stack_id=OTHER_STACK_ID).arn
     bench.examine_execution(arn, "FAILED")
     assert kept.item()["attempt"] == 1
@@ -127,7 +127,7 @@ def test_a_name_of_another_stack_says_where_to_look_and_nothing_of_the_attempt(b
     assert len(on_lambda.asked) == reads
 
 
-def test_events_repeated_late_and_in_any_order_come_to_the_same_item(bench, kept, dynamodb):
+def test_events_repeated_late_and_in_any_order_give_the_same_item(bench, kept, dynamodb):
     """Attempt 1 failed, attempt 2 died before its first write, and a direct invoke brought another body."""
     first = bench.execution(attempt=1)
     second = bench.execution(attempt=2, status="STOPPED")
@@ -152,7 +152,7 @@ def test_events_repeated_late_and_in_any_order_come_to_the_same_item(bench, kept
 
 
 @pytest.mark.parametrize("state", sorted(TERMINAL))
-def test_the_end_of_an_order_that_has_ended_is_known_without_a_read_of_lambda(bench, kept, on_lambda, state):
+def test_the_end_of_an_ended_order_needs_no_read_of_lambda(bench, kept, on_lambda, state):
     owner = bench.execution(attempt=1, status="STOPPED")
     kept.put_in(state, owner=owner, order=ORDER)
     bench.examine_execution(owner.arn, "STOPPED")
@@ -161,7 +161,7 @@ def test_the_end_of_an_order_that_has_ended_is_known_without_a_read_of_lambda(be
     assert bench.logged() == []
 
 
-def test_an_earlier_owners_end_and_a_noted_conflict_are_known_without_a_read_of_lambda(bench, kept, on_lambda):
+def test_an_earlier_owner_and_a_noted_conflict_need_no_read_of_lambda(bench, kept, on_lambda):
     earlier, conflict = bench.execution(attempt=1), bench.execution(attempt=1, order=OTHER_BODY)
     failed = kept.put_in(State.FAILED, owner=earlier, order=ORDER)
     kept.put_in(State.WAITING, owner=bench.execution(attempt=2, status="RUNNING"), order=ORDER, after=failed)
@@ -173,7 +173,7 @@ def test_an_earlier_owners_end_and_a_noted_conflict_are_known_without_a_read_of_
     assert on_lambda.asked == []
 
 
-def test_each_read_of_lambda_keeps_the_pace_and_nothing_else_does(bench, kept):
+def test_only_reads_of_lambda_wait_for_the_pace(bench, kept):
     owner = bench.execution(attempt=1)
     bench.examine_execution(owner.arn, "FAILED")
     assert bench.examiner.pace.waits == 1
@@ -247,7 +247,7 @@ def test_an_order_that_this_version_no_longer_reads_ends_with_its_owner(bench, k
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "SUCCEEDED", "PAUSED", "", "bad"])
-def test_what_is_no_bad_end_is_logged_and_touches_nothing(bench, kept, on_lambda, status):
+def test_a_status_that_is_no_bad_end_is_logged_and_changes_nothing(bench, kept, on_lambda, status):
     owner = bench.execution(attempt=1)
     kept.put_in(State.COMPLETED, owner=owner, order=ORDER)
     before = kept.item()
@@ -258,7 +258,7 @@ def test_what_is_no_bad_end_is_logged_and_touches_nothing(bench, kept, on_lambda
 
 
 @pytest.mark.parametrize("status", [*NOT_ENDED, "SUCCEEDED"])
-def test_an_end_that_lambdas_own_record_does_not_know_is_not_the_orders(bench, kept, status):
+def test_an_end_that_lambda_does_not_confirm_is_not_recorded(bench, kept, status):
     """A copy that lags behind, or an event made by hand: the sweep has it when the record does."""
     owner = bench.execution(attempt=1, status=status)
     kept.put_in(State.WAITING, owner=owner, order=ORDER)
@@ -281,7 +281,7 @@ def test_the_end_of_an_owner_that_is_gone_is_the_one_reported(bench, kept, on_la
     assert bench.line()["orderId"] == "ORDER-1"
 
 
-def test_an_owner_that_is_gone_ends_its_order_though_a_late_process_of_it_moves_on_meanwhile(bench, kept, on_lambda):
+def test_a_deleted_owner_ends_its_order_despite_a_write_of_its_late_process(bench, kept, on_lambda):
     owner = bench.execution(attempt=1)
     kept.put_in(State.ENRICHING, owner=owner, order=ORDER)
     on_lambda.forget(owner.arn)
@@ -292,7 +292,7 @@ def test_an_owner_that_is_gone_ends_its_order_though_a_late_process_of_it_moves_
 
 @pytest.mark.parametrize("attempt", [1, None], ids=["named", "a direct invoke"])
 @pytest.mark.parametrize("known", [True, False], ids=["of another's order", "of no order"])
-def test_an_execution_that_is_gone_and_owns_nothing_is_an_error_in_the_log(bench, kept, on_lambda, attempt, known):
+def test_a_deleted_execution_that_owns_nothing_is_logged_as_an_error(bench, kept, on_lambda, attempt, known):
     """What it carried, nobody can say any more."""
     if known:
         kept.put_in(State.WAITING, order=ORDER)
@@ -328,7 +328,7 @@ def test_an_execution_without_an_order_is_read_and_logged_once(bench, on_lambda,
     assert bench.line()["message"] == "execution without an order"
 
 
-def test_an_execution_that_is_gone_is_looked_for_and_logged_once(bench, on_lambda):
+def test_a_deleted_execution_is_examined_and_logged_once(bench, on_lambda):
     arn = bench.execution().arn
     on_lambda.forget(arn)
     for _ in range(3):
@@ -337,7 +337,7 @@ def test_an_execution_that_is_gone_is_looked_for_and_logged_once(bench, on_lambd
     assert bench.line()["level"] == "ERROR"
 
 
-def test_a_conflict_too_many_is_read_and_logged_once(bench, kept, on_lambda, monkeypatch):
+def test_one_conflict_too_many_is_read_and_logged_once(bench, kept, on_lambda, monkeypatch):
     monkeypatch.setattr(settlement, "MAX_CONFLICTS", 0)
     kept.put_in(State.WAITING, order=ORDER)
     arn = bench.execution(attempt=1, order=OTHER_BODY).arn
@@ -348,7 +348,7 @@ def test_a_conflict_too_many_is_read_and_logged_once(bench, kept, on_lambda, mon
 
 
 @pytest.mark.parametrize("order", [ORDER, OTHER_BODY], ids=["its own order", "a conflict"])
-def test_a_direct_invoke_that_left_its_trace_is_read_once_too(bench, kept, on_lambda, order):
+def test_a_direct_invoke_that_is_recorded_is_read_once(bench, kept, on_lambda, order):
     """Without a name, nothing but its input says in which order."""
     if order is OTHER_BODY:
         kept.put_in(State.WAITING, order=ORDER)
@@ -367,7 +367,7 @@ def test_an_execution_named_for_an_attempt_after_the_last_is_read_and_logged_onc
     assert bench.line()["message"] == "attempt after the last"
 
 
-def test_a_marked_execution_that_has_the_next_attempts_name_is_recorded_when_the_order_fails(bench, kept, on_lambda):
+def test_a_marked_execution_with_the_next_attempts_name_is_examined_again(bench, kept, on_lambda):
     """Else nobody could retry the order while Lambda keeps the name."""
     owner = bench.execution(attempt=1, status="RUNNING")
     kept.put_in(State.WAITING, owner=owner, order=ORDER)
@@ -381,7 +381,7 @@ def test_a_marked_execution_that_has_the_next_attempts_name_is_recorded_when_the
     assert (kept.item()["attempt"], kept.item()["executionArn"]) == (2, early.arn)
 
 
-def test_a_marked_execution_that_owns_its_order_after_all_is_brought_to_its_end(bench, kept, marks):
+def test_a_marked_execution_that_owns_its_order_now_is_settled(bench, kept, marks):
     """A late first write of a process that Lambda has given up on."""
     owner = bench.execution(attempt=1)
     marks.put(owner.arn, Mark.UNTIL_NEXT_ATTEMPT)
@@ -391,7 +391,7 @@ def test_a_marked_execution_that_owns_its_order_after_all_is_brought_to_its_end(
 
 
 @pytest.mark.parametrize("status", [*NOT_ENDED, "SUCCEEDED"])
-def test_an_execution_that_lambda_does_not_say_ended_badly_is_not_marked(bench, marks, status):
+def test_an_execution_that_did_not_end_badly_is_not_marked(bench, marks, status):
     arn = bench.execution(status=status).arn
     bench.examine_execution(arn, "FAILED")
     assert marks.of([arn]) == {}
@@ -420,7 +420,7 @@ def test_another_body_is_rejected_once_and_noted(bench, kept, attempt):
     assert (line["orderId"], line["executionArn"]) == ("ORDER-1", arn)
 
 
-def test_a_reject_has_no_character_that_sqs_refuses_whatever_the_order_says(bench, kept):
+def test_a_reject_contains_no_character_that_sqs_refuses(bench, kept):
     """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
     kept.put_in(State.WAITING, order=ORDER)
     bench.examine_execution(bench.execution(order=OTHER_BODY).arn, "FAILED")
@@ -429,7 +429,7 @@ def test_a_reject_has_no_character_that_sqs_refuses_whatever_the_order_says(benc
     assert body.isprintable()
 
 
-def test_a_reject_comes_before_its_note_so_that_it_is_sent_again_where_the_note_was_not_made(bench, kept, dynamodb):
+def test_a_reject_is_sent_again_when_it_could_not_be_noted(bench, kept, dynamodb):
     kept.put_in(State.WAITING, order=ORDER)
     arn = bench.execution(order=OTHER_BODY).arn
     down = [True]
@@ -450,7 +450,7 @@ def test_a_reject_comes_before_its_note_so_that_it_is_sent_again_where_the_note_
     assert len(kept.item()["conflicts"]) == 1
 
 
-def test_a_reject_that_the_queue_does_not_take_is_an_error_and_not_noted(bench, kept, sqs):
+def test_a_reject_that_could_not_be_sent_is_an_error_and_not_noted(bench, kept, sqs):
     kept.put_in(State.WAITING, order=ORDER)
     before = kept.item()
     arn = bench.execution(order=OTHER_BODY).arn
@@ -476,7 +476,7 @@ def test_more_conflicts_than_an_order_can_note_are_an_error_in_the_log(bench, ke
     assert (line["level"], line["orderId"], line["executionArn"]) == ("ERROR", "ORDER-1", arn)
 
 
-def test_a_duplicate_that_was_refused_is_no_reject(bench, kept):
+def test_a_duplicate_with_the_same_body_is_not_rejected(bench, kept):
     kept.put_in(State.WAITING, order=ORDER)
     before = kept.item()
     bench.examine_execution(bench.execution(error_type="OrderInProgress", message="another runs it").arn, "FAILED")
@@ -488,7 +488,7 @@ def test_a_duplicate_that_was_refused_is_no_reject(bench, kept):
 
 
 @pytest.mark.parametrize("status", ENDED_BADLY)
-def test_an_order_whose_owner_ended_unheard_is_brought_to_that_end(bench, kept, status):
+def test_a_stalled_order_whose_owner_ended_gets_that_end(bench, kept, status):
     owner = bench.execution(attempt=1, status=status)
     kept.put_in(State.WAITING, owner=owner, order=ORDER)
     bench.examine_order("ORDER-1")
@@ -496,7 +496,7 @@ def test_an_order_whose_owner_ended_unheard_is_brought_to_that_end(bench, kept, 
 
 
 @pytest.mark.parametrize("status", [*NOT_ENDED, "DELETING"])
-def test_an_order_whose_owner_has_not_ended_is_left_to_it(bench, kept, status):
+def test_a_stalled_order_whose_owner_has_not_ended_is_unchanged(bench, kept, status):
     """A paused one counts as running; one that is being deleted is gone by the next look."""
     owner = bench.execution(attempt=1, status=status)
     kept.put_in(State.WAITING, owner=owner, order=ORDER)
@@ -506,7 +506,7 @@ def test_an_order_whose_owner_has_not_ended_is_left_to_it(bench, kept, status):
     assert bench.logged() == []
 
 
-def test_an_order_whose_owner_is_gone_has_failed(bench, kept, on_lambda):
+def test_a_stalled_order_whose_owner_was_deleted_has_failed(bench, kept, on_lambda):
     owner = bench.execution(attempt=1, status="RUNNING")
     kept.put_in(State.WAITING, owner=owner, order=ORDER)
     on_lambda.forget(owner.arn)
@@ -526,14 +526,14 @@ def test_an_open_order_whose_owner_succeeded_is_an_error_in_the_log_and_stays(be
 
 
 @pytest.mark.parametrize("state", [None, *sorted(TERMINAL)])
-def test_an_order_that_has_ended_or_is_not_there_costs_no_read_of_lambda(bench, kept, on_lambda, state):
+def test_an_ended_or_unknown_order_needs_no_read_of_lambda(bench, kept, on_lambda, state):
     if state:
         kept.put_in(state, order=ORDER)
     bench.examine_order("ORDER-1")
     assert on_lambda.asked == []
 
 
-def test_an_order_that_is_retried_while_its_owners_loss_is_found_out_is_left_to_the_retry(bench, kept, on_lambda):
+def test_an_order_that_is_retried_during_its_examination_is_unchanged(bench, kept, on_lambda):
     owner = bench.execution(attempt=1)
     entry = kept.put_in(State.WAITING, owner=owner, order=ORDER)
     retry = bench.execution(attempt=2, status="RUNNING")
@@ -548,5 +548,5 @@ def test_an_order_that_is_retried_while_its_owners_loss_is_found_out_is_left_to_
     assert (kept.item()["state"], kept.item()["executionArn"]) == ("ENRICHING", retry.arn)
 
 
-def test_every_end_that_can_be_retried_is_one_that_executions_come_to():
+def test_every_retryable_state_is_a_status_of_executions():
     assert set(ENDED_BADLY) == set(RETRYABLE)

@@ -68,9 +68,7 @@ def change(arn, status="FAILED"):
     }
 
 
-def test_a_batch_gives_back_exactly_the_events_that_could_not_be_worked(
-    function, on_lambda, lambda_context, ledger, printed
-):
+def test_exactly_the_events_that_failed_are_given_back(function, on_lambda, lambda_context, ledger, printed):
     secret = parse_order(json.dumps({"orderId": "ORDER-2", "attributes": {"note": MARK}}))
     lost, garbage = on_lambda.begin(secret, name_of("ORDER-2")), on_lambda.begin(f'{{"orderId": "{MARK} {MARK}"}}')
     for arn in (lost, garbage):
@@ -99,7 +97,7 @@ def test_a_batch_gives_back_exactly_the_events_that_could_not_be_worked(
     assert given_back[4]["executionArn"] == "arn:aws:sqs:us-east-1:1:q/a/b"
 
 
-def test_an_event_that_could_not_be_worked_is_worked_when_it_comes_again(
+def test_an_event_that_failed_is_processed_when_it_is_received_again(
     function, on_lambda, lambda_context, ledger, monkeypatch
 ):
     monkeypatch.setattr(function._examiner.ledger, "_table", "NoSuchTable")
@@ -145,7 +143,7 @@ def test_a_sweep_keeps_to_the_time_that_lambda_gives_it(function, on_lambda, lam
     assert ledger.get("ORDER-1") is None
 
 
-def test_two_batches_and_a_sweep_together_read_fewer_executions_than_lambda_gives_out(function, template):
+def test_two_batches_and_a_sweep_stay_below_lambdas_read_quota(function, template):
     mapping = template["Resources"]["OrderReconciler"]["Properties"]["Events"]["StatusChanges"]["Properties"]
     readers = mapping["ScalingConfig"]["MaximumConcurrency"] + 1
     assert isinstance(function._examiner.pace, Pace)

@@ -95,9 +95,7 @@ def test_an_order_that_has_not_ended_is_brought_to_its_owners_end(ledger, kept, 
 
 @pytest.mark.parametrize("end", ENDS, ids=state_of)
 @pytest.mark.parametrize("state", sorted(TERMINAL))
-def test_an_order_that_has_ended_keeps_its_end_and_notes_how_its_owner_ended_where_that_differs(
-    ledger, kept, state, end
-):
+def test_an_ended_order_keeps_its_end_and_notes_a_different_status(ledger, kept, state, end):
     kept.put_in(state)
     before = kept.item()
     assert settle(ledger, ORDER, OWNER, end) is Settlement.AGREED
@@ -256,7 +254,7 @@ def test_the_first_conflict_of_an_order_is_noted_by_one_of_two_that_race(ledger,
     assert [conflict["executionArn"] for conflict in ledger.get("ORDER-1").conflicts] == ["arn:2", "arn:1"]
 
 
-def test_an_item_notes_a_hundred_conflicts_and_what_comes_after_is_told_apart(ledger, kept):
+def test_an_item_notes_a_hundred_conflicts_and_reports_the_next(ledger, kept):
     """Called a conflict still, it would be rejected again by every sweep."""
     kept.put_in(State.WAITING)
     for number in range(MAX_CONFLICTS - 1):
@@ -271,7 +269,7 @@ def test_an_item_notes_a_hundred_conflicts_and_what_comes_after_is_told_apart(le
     assert kept.item() == full
 
 
-def test_a_conflict_of_an_order_that_nobody_knows_is_not_noted(ledger, kept):
+def test_a_conflict_of_an_unknown_order_is_not_noted(ledger, kept):
     note_conflict(ledger, "ORDER-1", "arn:1")
     assert kept.item() is None
 
@@ -302,7 +300,7 @@ def test_asking_again_changes_nothing(ledger, kept, state, execution, body):
     assert kept.item() == before
 
 
-def test_an_owner_that_moves_on_meanwhile_is_brought_to_its_end_from_where_it_is_then(ledger, kept):
+def test_an_owner_that_writes_meanwhile_is_ended_from_its_new_state(ledger, kept):
     kept.put_in(State.ENRICHING)
     acts = kept.before_write(
         lambda: Ledger(ledger).enriched(OWNER, {"statusCode": 200}), lambda: Ledger(ledger).finalizing(OWNER)
@@ -323,7 +321,7 @@ def test_an_order_that_ends_meanwhile_keeps_that_end(ledger, kept, ending):
     assert (after["state"], after["executionStatus"], after["version"]) == (ending, "STOPPED", entry.version + 1)
 
 
-def test_of_two_that_end_the_same_attempt_one_writes(ledger, kept):
+def test_two_that_end_the_same_attempt_write_once(ledger, kept):
     kept.put_in(State.WAITING)
     kept.before_write(lambda: settle(ledger, ORDER, OWNER, STOPPED))
     assert settle(ledger, ORDER, OWNER, STOPPED) is Settlement.AGREED
@@ -344,21 +342,21 @@ def test_an_order_that_is_ended_and_retried_meanwhile_is_left_to_the_retry(ledge
     assert [step["state"] for step in after["history"]].count("STOPPED") == 1
 
 
-def test_an_execution_that_claims_its_order_meanwhile_after_all_is_brought_to_its_end(ledger, kept):
+def test_an_execution_that_claims_its_order_meanwhile_is_ended(ledger, kept):
     """A stalled process of it: Lambda has ended the execution, its first write arrives late."""
     kept.before_write(lambda: Ledger(ledger).claim(ORDER, OWNER))
     assert settle(ledger, ORDER, OWNER, STOPPED) is Settlement.RECORDED
     assert [step["state"] for step in kept.item()["history"]] == ["RECEIVED", "ENRICHING", "STOPPED"]
 
 
-def test_an_order_that_another_execution_claims_meanwhile_is_that_ones(ledger, kept):
+def test_an_order_that_another_execution_claims_meanwhile_is_unchanged(ledger, kept):
     kept.before_write(lambda: Ledger(ledger).claim(OTHER_BODY, OTHER))
     assert settle(ledger, ORDER, OWNER, STOPPED) is Settlement.CONFLICT
     after = kept.item()
     assert (after["executionArn"], after["state"]) == ("arn:other", "ENRICHING")
 
 
-def test_a_retry_that_claims_its_order_meanwhile_after_all_is_brought_to_its_end(ledger, kept):
+def test_a_retry_that_claims_its_order_meanwhile_is_ended(ledger, kept):
     kept.put_in(State.FAILED)
     kept.before_write(lambda: Ledger(ledger).claim(ORDER, RETRY))
     assert settle(ledger, ORDER, RETRY, STOPPED) is Settlement.RECORDED
@@ -370,14 +368,14 @@ def test_a_retry_that_claims_its_order_meanwhile_after_all_is_brought_to_its_end
     ]
 
 
-def test_of_two_that_record_the_same_dead_retry_one_writes(ledger, kept):
+def test_two_that_record_the_same_dead_retry_write_once(ledger, kept):
     kept.put_in(State.FAILED)
     kept.before_write(lambda: settle(ledger, ORDER, RETRY, STOPPED))
     assert settle(ledger, ORDER, RETRY, STOPPED) is Settlement.AGREED
     assert [step["attempt"] for step in kept.item()["history"]].count(2) == 2
 
 
-def test_an_item_that_disappears_meanwhile_is_an_error_and_made_anew_when_asked_again(ledger, kept, dynamodb):
+def test_an_item_deleted_meanwhile_is_an_error_and_created_the_next_time(ledger, kept, dynamodb):
     kept.put_in(State.WAITING)
     kept.before_write(lambda: dynamodb.delete_item(TableName="LedgerTable", Key={"orderId": {"S": "ORDER-1"}}))
     with pytest.raises(OrderUnknown, match="not in the ledger"):
@@ -386,7 +384,7 @@ def test_an_item_that_disappears_meanwhile_is_an_error_and_made_anew_when_asked_
     assert [step["state"] for step in kept.item()["history"]] == ["RECEIVED", "STOPPED"]
 
 
-def test_an_attempt_is_ended_by_its_entry_alone_from_where_it_is_by_then(ledger, kept):
+def test_an_attempt_is_ended_from_an_outdated_entry(ledger, kept):
     """Where an execution is gone, the entry that was read is all there is to go by."""
     entry = kept.put_in(State.ENRICHING)
     kept.before_write(lambda: Ledger(ledger).enriched(OWNER, {"statusCode": 200}))
@@ -395,7 +393,7 @@ def test_an_attempt_is_ended_by_its_entry_alone_from_where_it_is_by_then(ledger,
 
 
 @pytest.mark.parametrize("meanwhile", ["ended", "retried"])
-def test_an_attempt_that_has_ended_meanwhile_is_not_ended_by_its_entry(ledger, kept, meanwhile):
+def test_an_attempt_that_ended_meanwhile_is_not_ended_again(ledger, kept, meanwhile):
     entry = kept.put_in(State.WAITING)
 
     def end():
@@ -412,7 +410,7 @@ def test_an_attempt_that_has_ended_meanwhile_is_not_ended_by_its_entry(ledger, k
 # ── what is kept has an end ───────────────────────────────────────────────────────────────────────
 
 
-def test_of_an_errors_type_and_text_the_ledger_keeps_the_beginning(ledger, kept):
+def test_an_errors_type_and_message_are_cut(ledger, kept):
     """Whoever stops an execution may give a megabyte of reasons; an item holds 400 KB."""
     long = End(State.STOPPED, "T" * 500_000, "\U0001f600" * 500_000)
     settle(ledger, ORDER, OWNER, long)
@@ -430,7 +428,7 @@ def test_a_text_is_cut_by_bytes_and_never_inside_a_character(character, before):
     assert MAX_TEXT_BYTES - len(character.encode()) < len(kept.encode()) <= MAX_TEXT_BYTES
 
 
-def test_a_lone_surrogate_in_a_reason_does_not_keep_an_order_from_its_end(ledger, kept):
+def test_an_order_ends_despite_a_lone_surrogate_in_the_reason(ledger, kept):
     """Lambda's JSON can carry one, and DynamoDB refuses it."""
     settle(ledger, ORDER, OWNER, End(State.STOPPED, "Broken", "half \ud83d"))
     assert kept.item()["error"]["message"] == "half \\ud83d"
@@ -450,7 +448,7 @@ def test_an_execution_named_for_an_attempt_after_the_last_changes_nothing(ledger
     assert kept.item() == before
 
 
-def test_an_attempt_after_the_last_that_an_older_version_let_begin_is_brought_to_its_end(ledger, kept):
+def test_an_attempt_after_the_last_that_already_began_is_ended(ledger, kept):
     old = replace(OWNER, attempt=MAX_ATTEMPT + 7)
     kept.put_in(State.WAITING, owner=old)
     assert settle(ledger, ORDER, old, STOPPED) is Settlement.RECORDED

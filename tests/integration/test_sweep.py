@@ -99,7 +99,7 @@ def test_an_order_in_both_lists_ends_once(bench):
     assert [step.state for step in entry.history].count("STOPPED") == 1
 
 
-def test_a_sweep_after_a_sweep_finds_nothing_to_do_and_reads_nothing_of_lambda_for_what_is_settled(bench, on_lambda):
+def test_a_second_sweep_reads_no_settled_execution(bench, on_lambda):
     for number in range(5):
         bench.execution(f"LOST-{number}", "FAILED")
     bench.run()
@@ -108,7 +108,7 @@ def test_a_sweep_after_a_sweep_finds_nothing_to_do_and_reads_nothing_of_lambda_f
     assert on_lambda.count("GetDurableExecution") == reads
 
 
-def test_nothing_to_look_at_is_a_sweep_too(bench):
+def test_a_sweep_without_cases_is_logged(bench):
     assert bench.run() == {"cases": 0, "failed": 0, "left": 0}
     (line,) = bench.logged("swept")
     assert (line["level"], line["cases"], line["failed"], line["left"]) == ("INFO", 0, 0, 0)
@@ -144,7 +144,7 @@ def test_a_lost_order_among_two_thousand_marked_executions_is_found_by_one_sweep
     assert requests.count("BatchGetItem") == 21 + 1
 
 
-def test_a_duplicate_that_left_no_trace_is_read_once_and_its_name_costs_no_read_after(bench, on_lambda):
+def test_a_duplicate_without_a_trace_is_read_once(bench, on_lambda):
     bench.order("ONCE", bench.execution("ONCE"), State.WAITING, unmoved=timedelta())
     on_lambda.records.clear()
     bench.execution("ONCE", "FAILED")
@@ -154,9 +154,7 @@ def test_a_duplicate_that_left_no_trace_is_read_once_and_its_name_costs_no_read_
 
 
 @pytest.mark.parametrize("operation", ["BatchGetItem", "PutItem"])
-def test_while_marks_cannot_be_had_nothing_is_lost_and_the_next_sweep_looks_again(
-    bench, on_lambda, dynamodb, operation
-):
+def test_without_marks_nothing_is_lost_and_the_next_sweep_examines_again(bench, on_lambda, dynamodb, operation):
     bad_invokes(on_lambda, 2)
     bench.execution("LOST", "FAILED")
     away = [True]
@@ -182,7 +180,7 @@ def test_while_marks_cannot_be_had_nothing_is_lost_and_the_next_sweep_looks_agai
 
 
 @pytest.mark.parametrize("state", [State.RECEIVED, State.ENRICHING, State.WAITING, State.FINALIZING])
-def test_an_order_is_looked_at_once_it_has_stood_still_for_longer_than_it_should(bench, on_lambda, state):
+def test_an_order_is_examined_after_its_stall_threshold(bench, on_lambda, state):
     patience = STALL_THRESHOLD + (WAIT if state is State.WAITING else timedelta())
     for order_id, unmoved in (("EARLY", patience - MARGIN), ("LATE", patience + MARGIN)):
         arn = bench.execution(order_id)
@@ -192,7 +190,7 @@ def test_an_order_is_looked_at_once_it_has_stood_still_for_longer_than_it_should
     assert (bench.state("EARLY"), bench.state("LATE")) == (state, "FAILED")
 
 
-def test_an_order_that_waits_under_an_older_longer_wait_is_looked_at_and_left_alone(bench):
+def test_an_order_in_an_older_longer_wait_is_examined_and_unchanged(bench):
     arn = bench.execution("OLD")
     bench.order("OLD", arn, State.WAITING, unmoved=100 * WAIT)
     assert bench.run() == {"cases": 1, "failed": 0, "left": 0}
@@ -216,7 +214,7 @@ def test_an_open_order_whose_execution_succeeded_is_an_error_in_the_log(bench):
     assert (line["level"], line["orderId"]) == ("ERROR", "ODD")
 
 
-def test_an_end_is_looked_for_until_a_day_after_it_however_long_the_execution_ran(bench):
+def test_an_end_is_found_for_a_day_however_long_the_execution_ran(bench):
     """The execution's timeout bounds what is listed, its end what is looked at."""
     bench.execution("LONG", "FAILED", started=EXECUTION_TIMEOUT + LOOKBACK - MARGIN, ended=LOOKBACK - MARGIN)
     bench.execution("OVER", "FAILED", started=EXECUTION_TIMEOUT, ended=LOOKBACK + MARGIN)
@@ -225,7 +223,7 @@ def test_an_end_is_looked_for_until_a_day_after_it_however_long_the_execution_ra
     assert [bench.state(order_id) for order_id in ("LONG", "OVER", "BEFORE")] == ["FAILED", None, None]
 
 
-def test_an_end_that_lambda_gives_no_time_of_is_looked_at(bench, on_lambda):
+def test_an_end_without_a_time_is_examined(bench, on_lambda):
     arn = bench.execution("UNDATED", "FAILED")
     del on_lambda.records[arn]["EndTimestamp"]
     bench.run()
@@ -235,7 +233,7 @@ def test_an_end_that_lambda_gives_no_time_of_is_looked_at(bench, on_lambda):
 # ── what goes wrong ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_case_that_fails_is_logged_and_keeps_no_other_waiting(bench, on_lambda):
+def test_a_case_that_fails_is_logged_and_the_others_are_examined(bench, on_lambda):
     arns = [bench.execution(f"LOST-{number}", "FAILED") for number in range(6)]
     on_lambda.fail("GetDurableExecution", *[refusal(429, "TooManyRequestsException")] * 2)
     assert bench.run() == {"cases": 6, "failed": 2, "left": 0}
@@ -247,7 +245,7 @@ def test_a_case_that_fails_is_logged_and_keeps_no_other_waiting(bench, on_lambda
     assert all(bench.state(f"LOST-{number}") == "FAILED" for number in range(6))
 
 
-def test_an_item_that_cannot_be_read_keeps_no_other_waiting(bench, on_lambda, dynamodb):
+def test_when_an_item_cannot_be_read_the_others_are_examined(bench, on_lambda, dynamodb):
     arn = bench.execution("GONE")
     bench.order("GONE", arn, State.WAITING, unmoved=STALL_THRESHOLD + WAIT + MARGIN)
     on_lambda.forget(arn)
@@ -258,7 +256,7 @@ def test_an_item_that_cannot_be_read_keeps_no_other_waiting(bench, on_lambda, dy
     assert bench.state("GONE") == "FAILED"
 
 
-def test_a_list_that_cannot_be_had_keeps_the_other_not_waiting_and_the_sweep_ends_in_its_error(bench, on_lambda):
+def test_when_lambdas_list_fails_the_ledgers_is_examined_and_the_error_raised(bench, on_lambda):
     gone = bench.execution("GONE")
     bench.order("GONE", gone, State.WAITING, unmoved=STALL_THRESHOLD + WAIT + MARGIN)
     on_lambda.forget(gone)
@@ -269,7 +267,7 @@ def test_a_list_that_cannot_be_had_keeps_the_other_not_waiting_and_the_sweep_end
     assert bench.logged("list not to be had")[0]["level"] == "ERROR"
 
 
-def test_the_ledgers_list_that_cannot_be_had_keeps_lambdas_not_waiting(bench, dynamodb):
+def test_when_the_ledgers_list_fails_lambdas_is_examined(bench, dynamodb):
     bench.execution("LOST", "FAILED")
 
     def refuse(**_):
@@ -282,7 +280,7 @@ def test_the_ledgers_list_that_cannot_be_had_keeps_lambdas_not_waiting(bench, dy
     assert bench.state("LOST") == "FAILED"
 
 
-def test_the_pages_had_before_a_list_broke_off_are_looked_at(bench):
+def test_the_pages_before_a_listing_error_are_examined(bench):
     class BreaksOff:
         get = bench.sweep.examiner.executions.get
 
@@ -300,7 +298,7 @@ def test_the_pages_had_before_a_list_broke_off_are_looked_at(bench):
 
 
 @pytest.mark.parametrize("done", [0, 2, 5])
-def test_near_its_deadline_a_sweep_begins_nothing_new_and_says_what_it_left(bench, done):
+def test_near_its_timeout_a_sweep_begins_no_case_and_logs_what_is_left(bench, done):
     for number in range(5):
         bench.execution(f"LOST-{number}", "FAILED")
     remaining = iter([250.0] * done + [RESERVE_SECONDS - 0.1])
@@ -309,7 +307,7 @@ def test_near_its_deadline_a_sweep_begins_nothing_new_and_says_what_it_left(benc
     assert [line["left"] for line in bench.logged("sweep not finished")] == ([5 - done] if done < 5 else [])
 
 
-def test_what_one_sweep_leaves_comes_to_its_turn_in_another(bench):
+def test_a_case_that_one_sweep_leaves_is_examined_by_another(bench):
     """In the list's own order the first cases would take every sweep's time, and the last never have theirs."""
     for number in range(4):
         bench.execution(f"LOST-{number}", "FAILED")
@@ -322,7 +320,7 @@ def test_what_one_sweep_leaves_comes_to_its_turn_in_another(bench):
 
 
 @pytest.mark.parametrize("pages", [2, 3])
-def test_a_list_is_read_as_far_as_a_sweep_can_go_and_what_is_cut_off_is_in_the_log(bench, monkeypatch, pages):
+def test_a_list_is_read_up_to_its_limit_and_the_cut_is_logged(bench, monkeypatch, pages):
     monkeypatch.setattr(sweep_module, "_MAX_PAGES", 2)
 
     class Many:

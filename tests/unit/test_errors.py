@@ -76,7 +76,7 @@ def test_an_error_is_either_permanent_or_transient():
 
 
 @pytest.mark.parametrize("cls", IN_STEPS)
-def test_what_a_step_raises_is_restored_from_what_the_sdk_keeps_of_it(cls):
+def test_an_error_of_a_step_is_restored_from_what_the_sdk_stores(cls):
     raised = cls("order A is WAITING (attempt 1, arn:me)")
     kept = ErrorObject.from_exception(raised)
     again = restored(kept.type, kept.message)
