@@ -22,8 +22,8 @@ from durable_local import LocalStack, LocalStackError, local_stack
 from durable_local.errors import one_line
 from durable_local.faults import Kill, Rule
 from shared.ledger.entry import LedgerEntry
-from shared.ledger.owner import Ledger
 from shared.ledger.states import TERMINAL, State
+from shared.ledger.table import LedgerReader
 from tools.printable import printable
 from tools.sample_data import load_samples
 
@@ -72,7 +72,7 @@ class Demo:
         self._sqs = stack.client("sqs")
         self._lambda = stack.client("lambda")
         self._outputs = stack.outputs
-        self.ledger = Ledger(stack.client("dynamodb"), stack.outputs["LedgerTableName"])
+        self.ledger = LedgerReader(stack.client("dynamodb"), stack.outputs["LedgerTableName"])
 
     def send(self, bodies: list[str]) -> None:
         """Send messages to the orders queue, ten in each request."""

@@ -1,7 +1,7 @@
-"""A batch worked in parallel, each record on its own, and what was not finished in time given back.
+"""Processes the records of a batch in parallel, and gives back those that are not done before the deadline.
 
-Powertools' `BatchProcessor` works records one after another (its asynchronous form helps only code that does not
-block), so one start that hangs would hold up the whole batch. Its partial-batch response is kept.
+Powertools' `BatchProcessor` processes one record after another (its asynchronous form only helps code that does not
+block), so one start that hangs would delay the whole batch. Its partial-batch response is used unchanged.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -12,30 +12,31 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 MAX_THREADS: Final = 32
-"""More do not start executions faster: botocore's CPU is the limit. Clients need a connection pool of this size."""
+"""More threads do not start executions faster: the CPU time of botocore is the limit. A client needs this many
+connections."""
 
 _NOT_DONE: Final = TimeoutError("not done before the function's deadline")
 
 
 class ParallelBatchProcessor(BatchProcessor):
-    """Powertools' processor for SQS with a thread a record, up to `MAX_THREADS`, and a deadline.
+    """Powertools' processor for SQS, with a thread per record (at most `MAX_THREADS`) and a deadline.
 
-    One for each invocation: a thread that outlives its batch must find nothing of the next one.
+    Each invocation needs its own: a thread that is still running must not see the next batch.
     """
 
-    def __init__(self, logger: Logger, reserve_s: float) -> None:
-        """`reserve_s`: how long before the function's own timeout to stop waiting, in seconds."""
+    def __init__(self, logger: Logger, reserve_seconds: float) -> None:
+        """`reserve_seconds`: how long before the function's timeout the wait for records ends."""
         super().__init__(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
         self._logger = logger
-        self._reserve_s = reserve_s
+        self._reserve_seconds = reserve_seconds
 
     def process(self) -> list[tuple[Any, ...]]:
-        """Call the record handler for every record; one that raised, or is not done at the deadline, is given back."""
+        """Call the handler for every record. A record is given back if it raised or is not done at the deadline."""
         records = [SQSRecord(record) for record in self.records]
-        pool = ThreadPoolExecutor(max_workers=min(len(records), MAX_THREADS) or 1)
+        pool = ThreadPoolExecutor(max_workers=min(len(records), MAX_THREADS))
         futures = [pool.submit(self.handler, record) for record in records]
-        wait(futures, timeout=self.lambda_context.get_remaining_time_in_millis() / 1000 - self._reserve_s)
-        # What hangs is left behind: whatever it still starts, the redelivery joins by its name.
+        wait(futures, timeout=self.lambda_context.get_remaining_time_in_millis() / 1000 - self._reserve_seconds)
+        # A start that hangs may still succeed. Then the redelivered message joins its execution by the name.
         pool.shutdown(wait=False, cancel_futures=True)
         return [self._outcome(record, future) for record, future in zip(records, futures, strict=True)]
 
@@ -44,6 +45,6 @@ class ParallelBatchProcessor(BatchProcessor):
         if error is None:
             return self.success_handler(record, None)
         if error is _NOT_DONE:
-            # Whatever a handler raises, it has logged; of this nobody else knows.
+            # The handler logs the errors that it raises, but not this one.
             self._logger.warning("message given back", messageId=record.message_id, error=str(error))
         return self.failure_handler(record, (type(error), error, None))

@@ -1,6 +1,6 @@
-"""What becomes of one message: an execution started once, or the message set aside with its reason.
+"""Processes one message: starts its order's execution, or rejects it with the reason.
 
-Anything else is raised, and the message given back to its queue.
+Other errors are raised, and then the message is given back to the queue.
 """
 
 from collections.abc import Sequence
@@ -12,27 +12,27 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from ingest.messages import order_in
 from shared.aws.rejected_orders import RejectedOrders
 from shared.errors import FieldError, InvalidOrder, OrderConflict, RejectUnavailable
-from shared.executions.client import OrderExecutions
+from shared.executions.client import ExecutionsClient
 
 
 @dataclass(frozen=True)
 class Intake:
-    """Takes messages in."""
+    """Starts orders and rejects messages."""
 
-    executions: OrderExecutions
+    executions: ExecutionsClient
     rejected: RejectedOrders
     logger: Logger
 
     def take(self, record: SQSRecord) -> None:
-        """Start the record's order, or set the record aside.
+        """Start the order in the record, or reject the record.
 
-        Raises `StartUnavailable` or `RejectUnavailable`, or whatever else AWS refused the request with: the message
-        comes again, and in the end its queue's dead-letter queue keeps it.
+        Raises `StartUnavailable`, `RejectUnavailable`, or another error of AWS. Then the message is received again, and
+        after ten receives it moves to the dead-letter queue.
         """
         try:
             order = order_in(record.body)
         except InvalidOrder as error:
-            self._set_aside(record, None, error.code, error.errors)
+            self._reject(record, None, error.code, error.errors)
             return
         except Exception as error:
             self._log_given_back(record, None, error)
@@ -40,7 +40,7 @@ class Intake:
         try:
             execution_arn = self.executions.start(order)
         except OrderConflict as error:
-            self._set_aside(record, order.order_id, error.code, [FieldError("orderId", str(error))])
+            self._reject(record, order.order_id, error.code, [FieldError("orderId", str(error))])
         except Exception as error:
             self._log_given_back(record, order.order_id, error)
             raise
@@ -49,7 +49,7 @@ class Intake:
                 "order started", orderId=order.order_id, messageId=record.message_id, executionArn=execution_arn
             )
 
-    def _set_aside(self, record: SQSRecord, order_id: str | None, code: str, errors: Sequence[FieldError]) -> None:
+    def _reject(self, record: SQSRecord, order_id: str | None, code: str, errors: Sequence[FieldError]) -> None:
         try:
             self.rejected.send(record.body, record.message_id, code, errors)
         except RejectUnavailable as error:

@@ -1,9 +1,9 @@
-"""From a message's body to the order in it."""
+"""Reads the order in a message's body."""
 
 from shared.errors import FieldError, InvalidOrder
 from shared.orders.order import Order, order_from, parse_json
 
-# What the envelopes of services that can put messages on a queue look like, and how to take them off.
+# Services that can send to a queue and wrap the message: the service, its envelope's fields, and how to turn that off.
 _ENVELOPES: tuple[tuple[str, frozenset[str], str], ...] = (
     (
         "SNS",
@@ -19,10 +19,10 @@ _ENVELOPES: tuple[tuple[str, frozenset[str], str], ...] = (
 
 
 def order_in(body: str) -> Order:
-    """The order that the body is. Raises `NotJson`, `InvalidOrder` or `OrderTooLarge`."""
+    """The order in a body. Raises `NotJson`, `InvalidOrder` or `OrderTooLarge`."""
     data = parse_json(body)
     if isinstance(data, dict):
-        for service, members, remedy in _ENVELOPES:
-            if members <= data.keys():
+        for service, fields, remedy in _ENVELOPES:
+            if fields <= data.keys():
                 raise InvalidOrder([FieldError("", f"the message is wrapped by {service}: {remedy}")])
     return order_from(data)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
-from shared.aws.clients import may_pass
+from shared.aws.clients import is_transient
 from shared.errors import EnricherUnavailable, EnrichmentRejected
 from shared.orders.enrichment import Enrichment
 from shared.orders.order import Order
@@ -42,7 +42,7 @@ class Enricher:
             response = self._client.invoke(FunctionName=self._function_arn, Payload=order.canonical_bytes())
             answer = response["Payload"].read(MAX_ANSWER_BYTES + 1)
         except ClientError as error:
-            if may_pass(error):
+            if is_transient(error):
                 raise EnricherUnavailable(f"Lambda: {error.response['Error']['Code']}", calls) from error
             raise EnrichmentRejected(f"Lambda refused the call: {error}") from error
         except BotoCoreError as error:

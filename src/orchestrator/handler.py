@@ -14,6 +14,7 @@ from shared.aws.clients import client_config
 from shared.aws.logs import logger
 from shared.executions.names import execution_of
 from shared.ledger.owner import Ledger
+from shared.ledger.table import LedgerWriter
 from shared.orders.order import parse_order
 
 # Client < step < function: a call gives up before its step could outlive the function (60 s), and the enricher's own
@@ -25,7 +26,9 @@ CHECKPOINT_TRIES = 3
 
 STACK_ID = os.environ["STACK_ID"]
 PIPELINE = Pipeline(
-    ledger=Ledger(boto3.client("dynamodb", config=client_config(LEDGER_TIMEOUT_S)), os.environ["LEDGER_TABLE"]),
+    ledger=Ledger(
+        LedgerWriter(boto3.client("dynamodb", config=client_config(LEDGER_TIMEOUT_S)), os.environ["LEDGER_TABLE"])
+    ),
     enricher=Enricher(boto3.client("lambda", config=client_config(ENRICHER_TIMEOUT_S)), os.environ["ENRICHER_ARN"]),
     wait=timedelta(seconds=int(os.environ["WAIT_SECONDS"])),
     execution_timeout=timedelta(seconds=int(os.environ["EXECUTION_TIMEOUT_SECONDS"])),

@@ -9,7 +9,7 @@ from typing import Any, NotRequired, TypedDict
 
 from orchestrator.enricher import Enricher
 from shared.aws.clock import utc_now
-from shared.executions.names import Execution
+from shared.executions.names import OrderExecution
 from shared.ledger.owner import AlreadyCompleted, Ledger
 from shared.orders.order import Order
 
@@ -24,7 +24,7 @@ class Enriched(TypedDict):
     recorded_result: NotRequired[Mapping[str, Any]]
 
 
-def enrich(order: Order, me: Execution, ledger: Ledger, enricher: Enricher) -> Enriched:
+def enrich(order: Order, me: OrderExecution, ledger: Ledger, enricher: Enricher) -> Enriched:
     """Claim the order, ask the enricher, and record its answer: RECEIVED, ENRICHING, ENRICHED, WAITING."""
     claim = ledger.claim(order, me)
     if isinstance(claim, AlreadyCompleted):
@@ -35,7 +35,7 @@ def enrich(order: Order, me: Execution, ledger: Ledger, enricher: Enricher) -> E
     return {"enrichment": ledger.enriched(me, answer.model_dump(mode="json", by_alias=True, exclude_none=True))}
 
 
-def finalize(me: Execution, ledger: Ledger) -> Mapping[str, Any]:
+def finalize(me: OrderExecution, ledger: Ledger) -> Mapping[str, Any]:
     """Pass the point of no return and complete the order: FINALIZING, COMPLETED. Answers the times on record."""
     ledger.finalizing(me)
     finalized_at = utc_now()
@@ -43,6 +43,6 @@ def finalize(me: Execution, ledger: Ledger) -> Mapping[str, Any]:
     return ledger.completed(me, {"finalizedAt": finalized_at, "processedAt": utc_now()})
 
 
-def record_failure(me: Execution, ledger: Ledger, error_type: str, message: str) -> None:
+def record_failure(me: OrderExecution, ledger: Ledger, error_type: str, message: str) -> None:
     """FAILED in the ledger, with what went wrong."""
     ledger.failed(me, error_type, message)

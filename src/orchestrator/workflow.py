@@ -18,7 +18,7 @@ from orchestrator.enricher import Enricher
 from orchestrator.policies import ENRICH, FINALIZE, RECORD_FAILURE
 from orchestrator.result import order_result
 from shared.errors import REFUSALS, WaitDoesNotFit, restored
-from shared.executions.names import Execution
+from shared.executions.names import OrderExecution
 from shared.ledger.owner import Ledger
 from shared.orders.order import Order
 
@@ -36,7 +36,7 @@ class Pipeline:
     execution_timeout: timedelta
 
 
-def process_order(context: DurableContext, order: Order, me: Execution, pipeline: Pipeline) -> dict[str, Any]:
+def process_order(context: DurableContext, order: Order, me: OrderExecution, pipeline: Pipeline) -> dict[str, Any]:
     """Take one order from RECEIVED to COMPLETED and answer its result, or record why it FAILED and fail with that."""
     ledger, enricher = pipeline.ledger, pipeline.enricher
     context.logger.info("order received")
@@ -71,7 +71,7 @@ def wait_that_fits(pipeline: Pipeline) -> Duration:
     return Duration.from_seconds(pipeline.wait.total_seconds())
 
 
-def record_failure(context: DurableContext, me: Execution, ledger: Ledger, failure: Exception) -> None:
+def record_failure(context: DurableContext, me: OrderExecution, ledger: Ledger, failure: Exception) -> None:
     """FAILED in the ledger, in a step of its own. Where that cannot be written, the execution's end still says it."""
     error_type, message = type(failure).__name__, str(failure)
     if isinstance(failure, StepError):

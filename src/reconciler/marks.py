@@ -1,7 +1,7 @@
-"""Marks on executions that were examined, so that no sweep or event reads them from Lambda or logs them again.
+"""Marks of examined executions, so that no sweep and no event reads them from Lambda or logs them again.
 
-A mark is an item of the operations table (docs/architecture.md lists the item kinds). DynamoDB deletes it after `keep`,
-when Lambda's list for the sweep no longer has the execution.
+A mark is an item of the operations table (docs/architecture.md lists the kinds of items). DynamoDB deletes it after
+`keep`, when the sweep's list no longer contains the execution.
 """
 
 import time
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 _PREFIX: Final = "EXECUTION#"
 
 _BATCH: Final = 100
-"""Keys in one BatchGetItem: DynamoDB's limit."""
+"""DynamoDB's limit of keys in one BatchGetItem."""
 
-_ROUNDS: Final = 4
-"""How often a batch is asked for; the keys that DynamoDB leaves out of an answer are asked for again."""
+_MAX_ROUNDS: Final = 4
+"""How often a batch is requested: keys that DynamoDB leaves out of a response are requested again."""
 
 
 class Mark(StrEnum):
-    """What the examination of an ended execution found."""
+    """The result of examining an ended execution."""
 
     FINAL = "FINAL"
-    """It has no order, or no name: no later state of an order makes it matter again."""
+    """It has no order or no name: no later state of an order makes a second examination useful."""
     UNTIL_NEXT_ATTEMPT = "UNTIL_NEXT_ATTEMPT"
-    """It matters again when its name is that of its order's next attempt."""
+    """It must be examined again when its name is that of the order's next attempt."""
 
 
 class Marks:
@@ -54,7 +54,7 @@ class Marks:
         self._sleep = sleep
 
     def put(self, execution_arn: str, mark: Mark) -> None:
-        """Mark an execution. May be repeated."""
+        """Mark an execution. Idempotent."""
         now = self._now()
         item = {
             **_key(execution_arn),
@@ -68,7 +68,7 @@ class Marks:
             raise OperationsUnavailable(f"an execution could not be marked: {error}") from error
 
     def of(self, execution_arns: Iterable[str]) -> dict[str, Mark]:
-        """The marks of those executions that have one. One that DynamoDB keeps leaving out counts as not marked."""
+        """The marks by execution ARN. An execution that DynamoDB leaves out of every response counts as not marked."""
         arns = list(dict.fromkeys(execution_arns))
         found: dict[str, Mark] = {}
         try:
@@ -79,15 +79,15 @@ class Marks:
         return found
 
     def _batch(self, execution_arns: Iterable[str]) -> Mapping[str, Mark]:
-        asked: dict[str, Any] = {self._table: {"Keys": [_key(arn) for arn in execution_arns]}}
+        requested: dict[str, Any] = {self._table: {"Keys": [_key(arn) for arn in execution_arns]}}
         items: list[dict[str, Any]] = []
-        for attempt in range(_ROUNDS):
+        for attempt in range(_MAX_ROUNDS):
             if attempt:
                 self._sleep(0.1 * 2**attempt)
-            answer = self._client.batch_get_item(RequestItems=asked)
-            items += answer["Responses"].get(self._table, [])
-            asked = dict(answer.get("UnprocessedKeys", {}))
-            if not asked:
+            response = self._client.batch_get_item(RequestItems=requested)
+            items += response["Responses"].get(self._table, [])
+            requested = dict(response.get("UnprocessedKeys", {}))
+            if not requested:
                 break
         return {item["pk"]["S"].removeprefix(_PREFIX): Mark(item["mark"]["S"]) for item in items}
 

@@ -1,11 +1,11 @@
-"""Keeps calls below a quota that the account shares."""
+"""Keeps calls below a quota that the whole account shares."""
 
 import time
 from collections.abc import Callable
 
 
 class Pace:
-    """Waits so that there are at most `per_second` calls a second, evenly spaced."""
+    """Waits before each call, so that there are at most `per_second` calls per second, evenly spaced."""
 
     def __init__(
         self,
@@ -19,7 +19,7 @@ class Pace:
         self._next = clock()
 
     def wait(self) -> None:
-        """Return when the next call may be made."""
+        """Wait until the next call is allowed."""
         if (early := self._next - self._clock()) > 0:
             self._sleep(early)
         self._next = max(self._next, self._clock()) + self._interval

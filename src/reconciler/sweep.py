@@ -1,7 +1,7 @@
-"""Looks for ends that no event told of: status changes reach EventBridge as a best effort.
+"""Finds ends that no event reported: Lambda sends status changes to EventBridge on a best-effort basis.
 
-Two lists, because each misses something: Lambda's of executions that ended badly has those that died before their
-first write, the ledger's of orders that do not move has those whose execution is gone.
+It needs two lists. Only Lambda's list of executions that ended badly contains those that died before their first write.
+Only the ledger's list of stalled orders contains those whose execution was deleted or has expired.
 """
 
 import random
@@ -14,97 +14,99 @@ from typing import Final
 
 from aws_lambda_powertools import Logger
 
+from reconciler.examiner import Examiner
 from reconciler.marks import Mark
-from reconciler.reconciler import Reconciler
 from shared.aws.clock import timestamp
 from shared.errors import TransientError
 from shared.ledger.states import TERMINAL, State
 
-LATE: Final = timedelta(days=1)
-"""For how long after its end an execution is still looked for: an outage of the reconciler."""
+LOOKBACK: Final = timedelta(days=1)
+"""How long after its end a sweep still finds an execution. The reconciler may be down for that long."""
 
-STILL: Final = timedelta(minutes=5)
-"""How long an order may stand in a state, beside its wait, before its execution is looked at."""
+STALL_THRESHOLD: Final = timedelta(minutes=5)
+"""An order whose state does not change for this long has stalled. In WAITING, the order's wait is added."""
 
-RESERVE_S: Final = 20
-"""How long before its own deadline a sweep begins nothing new, in seconds."""
+RESERVE_SECONDS: Final = 20
+"""A sweep begins no new case in the last seconds before its function's timeout."""
 
 _MAX_PAGES: Final = 100
-"""Of a thousand executions each: more than one sweep can look at, and what its memory and half its time can hold."""
+"""Pages of a thousand executions: more than one sweep can examine, and they fit into its memory and half its time."""
 
-_MAX_UNMOVED: Final = 5_000
+_MAX_STALLED: Final = 5_000
 
 
 @dataclass(frozen=True)
 class _Case:
-    """One thing to look at, and how a log line names it."""
+    """One execution or order to examine, and its fields in a log line."""
 
     subject: dict[str, str]
-    look: Callable[[], None]
+    examine: Callable[[], None]
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """`wait` and `execution_timeout` are the orchestrator's."""
+    """One sweep over both lists. `wait` and `execution_timeout` are the orchestrator's."""
 
-    reconciler: Reconciler
+    examiner: Examiner
     wait: timedelta
     execution_timeout: timedelta
     logger: Logger
 
-    def run(self, remaining_s: Callable[[], float]) -> dict[str, int]:
-        """Reconcile what is found until `remaining_s`, the seconds to the function's deadline, runs out.
+    def run(self, remaining_seconds: Callable[[], float]) -> dict[str, int]:
+        """Examine all cases until `remaining_seconds()`, the time to the function's timeout, is too short.
 
-        Answers how many cases there were, how many `failed`, and how many were `left`. One that fails is logged and
-        keeps no other waiting. Nor does a list that cannot be had, but then the sweep ends in its error:
-        `ExecutionUnavailable` or `LedgerUnavailable`.
+        Returns how many cases there were, how many `failed`, and how many were `left`. A case that fails is logged, and
+        the others are still examined. If a list fails, the cases of the other are still examined, and then the list's
+        error is raised: `ExecutionUnavailable`, or `LedgerUnavailable`.
         """
         now = datetime.now(UTC)
         cases: list[_Case] = []
-        unlisted: TransientError | None = None
-        for found in (self._ended_badly(now), self._standing_still(now)):
+        listing_error: TransientError | None = None
+        for found in (self._ended_badly(now), self._stalled(now)):
             try:
                 cases.extend(found)
             except TransientError as error:
-                self.logger.error("list not to be had", reason=f"{type(error).__name__}: {error}")
-                unlisted = error
-        # Where there are more than one sweep can read, each gets its turn in another.
+                self.logger.error("listing failed", reason=f"{type(error).__name__}: {error}")
+                listing_error = error
+        # When there are more cases than one sweep can examine, each is examined by some later sweep.
         random.shuffle(cases)
-        looked = failed = 0
+        examined = failed = 0
         for case in cases:
-            if remaining_s() < RESERVE_S:
-                self.logger.warning("sweep not finished", cases=len(cases), left=len(cases) - looked)
+            if remaining_seconds() < RESERVE_SECONDS:
+                self.logger.warning("sweep not finished", cases=len(cases), left=len(cases) - examined)
                 break
-            looked += 1
+            examined += 1
             try:
-                case.look()
+                case.examine()
             except Exception as error:
                 failed += 1
                 reason = f"{type(error).__name__}: {error}"
                 self.logger.exception("not reconciled", extra={**case.subject, "reason": reason})
-        swept = {"cases": len(cases), "failed": failed, "left": len(cases) - looked}
+        swept = {"cases": len(cases), "failed": failed, "left": len(cases) - examined}
         self.logger.info("swept", extra=swept)
-        if unlisted is not None:
-            raise unlisted
+        if listing_error is not None:
+            raise listing_error
         return swept
 
     def _ended_badly(self, now: datetime) -> Iterator[_Case]:
-        # Lambda selects by the start, which lies before the end by the execution timeout at most.
-        pages = self.reconciler.executions.ended_badly(now - self.execution_timeout - LATE)
+        # Lambda selects by the start, which is at most the execution timeout before the end.
+        pages = self.examiner.executions.ended_badly(now - self.execution_timeout - LOOKBACK)
         for page in islice(pages, _MAX_PAGES):
-            late = [execution for execution in page if execution.ended_at is None or execution.ended_at > now - LATE]
-            marks = self.reconciler.marks_of([execution.arn for execution in late])
-            for execution in late:
+            recent = [
+                execution for execution in page if execution.ended_at is None or execution.ended_at > now - LOOKBACK
+            ]
+            marks = self.examiner.marks_of([execution.arn for execution in recent])
+            for execution in recent:
                 if marks.get(execution.arn) is not Mark.FINAL:
-                    look = partial(self.reconciler.ended, execution.arn, execution.status)
-                    yield _Case({"executionArn": execution.arn}, look)
+                    examine = partial(self.examiner.examine_execution, execution.arn, execution.status)
+                    yield _Case({"executionArn": execution.arn}, examine)
         if next(pages, None):
             self.logger.warning("more executions ended badly than a sweep lists", extra={"pages": _MAX_PAGES})
 
-    def _standing_still(self, now: datetime) -> Iterator[_Case]:
+    def _stalled(self, now: datetime) -> Iterator[_Case]:
         for state in State:
             if state in TERMINAL:
                 continue
-            patience = STILL + (self.wait if state is State.WAITING else timedelta())
-            for order_id in self.reconciler.ledger.in_state(state, _MAX_UNMOVED, timestamp(now - patience)):
-                yield _Case({"orderId": order_id}, partial(self.reconciler.unmoved, order_id))
+            threshold = STALL_THRESHOLD + (self.wait if state is State.WAITING else timedelta())
+            for order_id in self.examiner.ledger.in_state(state, _MAX_STALLED, timestamp(now - threshold)):
+                yield _Case({"orderId": order_id}, partial(self.examiner.examine_order, order_id))

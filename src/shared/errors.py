@@ -1,52 +1,53 @@
-"""Why an order could not go on, and whether trying again can help.
+"""Every error that the pipeline raises, and whether a retry can help.
 
     OrderError
     ├── PermanentError               never retried
-    │   ├── InvalidOrder             the input is not an order; `code` says how (nothing is started)
+    │   ├── InvalidOrder             the input is not an order, and nothing is started; `code` is the reason code
     │   │   ├── NotJson
     │   │   └── OrderTooLarge
-    │   ├── OrderConflict            this order id is known with another body
+    │   ├── OrderConflict            the order id is known with another body
     │   ├── OrderInProgress          another execution owns the order
-    │   ├── OrderEnded               the order ended; this execution may not run it again
+    │   ├── OrderEnded               the order has ended, and this execution may not begin it again
     │   ├── OrderCancelled           the order was cancelled
-    │   ├── TooManyAttempts          the attempt is one more than an order may have
+    │   ├── TooManyAttempts          the attempt comes after the last that an order may have
     │   ├── OrderUnknown             the order is not in the ledger
-    │   ├── IllegalTransition        the ledger refused a step that the state table does not know
-    │   ├── LedgerRejected           DynamoDB refused the request for good (validation, size)
-    │   ├── EnrichmentRejected       the enricher answered, and the answer cannot be used
-    │   ├── TooManyStarts            enrich began too often: its process keeps dying
-    │   └── WaitDoesNotFit           the wait is longer than an execution may live
+    │   ├── IllegalTransition        the state table does not allow the transition
+    │   ├── LedgerRejected           DynamoDB refused the request permanently (validation, size)
+    │   ├── EnrichmentRejected       the enricher's answer cannot be used
+    │   ├── TooManyStarts            enrich began too often: it kills its process each time
+    │   └── WaitDoesNotFit           the wait does not fit into the execution timeout
     └── TransientError               retried by a named policy or by the queue
         ├── LedgerUnavailable
         ├── EnricherUnavailable
-        ├── StartUnavailable         Lambda could not take the start now
-        ├── ExecutionUnavailable     Lambda could not read or stop an execution now
-        ├── RejectUnavailable        the rejected-orders queue could not take the message now
-        └── OperationsUnavailable    the operations table could not be read or written now
+        ├── StartUnavailable         Lambda cannot start the execution now
+        ├── ExecutionUnavailable     Lambda cannot read or stop an execution now
+        ├── RejectUnavailable        the rejected-orders queue cannot take the message now
+        └── OperationsUnavailable    the operations table cannot be read or written now
 
-A message never repeats a value of the order: it may end in a log.
+A message never contains a value of the order, because it is logged.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 
 class OrderError(Exception):
-    """Root of everything this pipeline raises on purpose."""
+    """The base class of the pipeline's errors."""
 
 
 class PermanentError(OrderError):
-    """Trying again cannot help."""
+    """A retry cannot help."""
 
 
 class TransientError(OrderError):
-    """Trying again later may help."""
+    """A later retry may help."""
 
 
 @dataclass(frozen=True)
 class FieldError:
-    """One thing wrong with an order: where (`items.0.quantity`, or empty for the whole) and why."""
+    """One error in an order: the field (`items.0.quantity`, or empty for the whole order) and the reason."""
 
     field: str
     reason: str
@@ -66,13 +67,13 @@ class InvalidOrder(PermanentError):
 
 
 class NotJson(InvalidOrder):
-    """The input is not a JSON text."""
+    """The input is not JSON."""
 
     code: ClassVar[str] = "NOT_JSON"
 
 
 class OrderTooLarge(InvalidOrder):
-    """The order's canonical form or its text is larger than the pipeline carries."""
+    """The order's text or its canonical form is larger than the limit."""
 
     code: ClassVar[str] = "TOO_LARGE"
 
@@ -88,7 +89,7 @@ class OrderInProgress(PermanentError):
 
 
 class OrderEnded(PermanentError):
-    """The order has ended, and this execution is not the retry that may begin it again."""
+    """The order has ended, and this execution is not its next attempt."""
 
 
 class OrderCancelled(PermanentError):
@@ -100,15 +101,15 @@ class TooManyAttempts(PermanentError):
 
 
 class OrderUnknown(PermanentError):
-    """No order of this id is in the ledger."""
+    """No order with this id is in the ledger."""
 
 
 class IllegalTransition(PermanentError):
-    """The state table does not allow this step from the state the order is in."""
+    """The state table does not allow this transition from the order's current state."""
 
 
 class LedgerRejected(PermanentError):
-    """DynamoDB refused the request in a way that waiting does not change, or would: the item has no room for it."""
+    """DynamoDB refused the request permanently, or would refuse it: the item has no space for it."""
 
 
 class EnrichmentRejected(PermanentError):
@@ -116,7 +117,7 @@ class EnrichmentRejected(PermanentError):
 
 
 class TooManyStarts(PermanentError):
-    """The enrich step of one attempt began more often than it may."""
+    """The enrich step of one attempt began more often than allowed."""
 
 
 class WaitDoesNotFit(PermanentError):
@@ -124,13 +125,13 @@ class WaitDoesNotFit(PermanentError):
 
 
 class LedgerUnavailable(TransientError):
-    """DynamoDB throttled, failed, did not answer, or is not set up right just now."""
+    """DynamoDB throttled, failed or did not answer, or its configuration is wrong at the moment."""
 
 
 class EnricherUnavailable(TransientError):
-    """The enricher did not answer, or failed in a way that may pass.
+    """The enricher did not answer, or its failure is transient.
 
-    `calls` is how often this attempt of the order has called it, this call included.
+    `calls` is how often this attempt of the order has called the enricher, this call included.
     """
 
     def __init__(self, message: str, calls: int = 1) -> None:
@@ -143,7 +144,7 @@ class StartUnavailable(TransientError):
 
 
 class ExecutionUnavailable(TransientError):
-    """Lambda throttled, refused, failed or did not answer a question about an execution, or a stop."""
+    """Lambda throttled, refused, failed or did not answer a read or a stop of an execution."""
 
 
 class RejectUnavailable(TransientError):
@@ -154,7 +155,7 @@ class OperationsUnavailable(TransientError):
     """DynamoDB throttled, refused or did not answer a request about the operations table."""
 
 
-# What an execution that does not own the order fails with: the ledger holds another's truth and stays as it is.
+# The errors of an execution that does not own the order: the ledger stays unchanged.
 REFUSALS: tuple[type[PermanentError], ...] = (
     OrderConflict,
     OrderInProgress,
@@ -167,6 +168,7 @@ _RESTORABLE: dict[str, type[OrderError]] = {
     f"{cls.__module__}.{cls.__qualname__}": cls
     for cls in (
         *REFUSALS,
+        OrderUnknown,
         IllegalTransition,
         LedgerRejected,
         EnrichmentRejected,
@@ -176,11 +178,20 @@ _RESTORABLE: dict[str, type[OrderError]] = {
     )
 }
 
+# Lower-case module names, then a class: `Runtime.ExitError`, a type of Lambda's own, is left as it is.
+_QUALIFIED_CLASS = re.compile(r"(?:[a-z_][a-z0-9_]*\.)+([A-Z]\w*)", re.ASCII)
+
 
 def restored(error_type: str, message: str) -> OrderError | None:
-    """The error of this module that a durable step failed with, or None when it was another's.
+    """The error of this module that a durable step failed with, or None when it is another error.
 
-    The durable SDK keeps only the qualified class name and the message of what a step raised.
+    The durable SDK stores only the qualified class name and the message of the error that a step raised.
     """
     cls = _RESTORABLE.get(error_type)
     return cls(message) if cls else None
+
+
+def bare_class_name(error_type: str) -> str:
+    """An error's type as the ledger and the logs have it: the class name without its modules. Other texts unchanged."""
+    match = _QUALIFIED_CLASS.fullmatch(error_type)
+    return match[1] if match else error_type

@@ -8,8 +8,9 @@ import pytest
 
 from durable_local import local_stack
 from shared.errors import IllegalTransition
-from shared.executions.client import OrderExecutions
+from shared.executions.client import ExecutionsClient
 from shared.ledger.states import State
+from shared.ledger.table import LedgerTable
 from tests.e2e.conftest import DeployedPipeline
 from tests.e2e.test_pipeline import COMPLETED, new_id, states
 from tools.operations.cancel import cancel
@@ -29,8 +30,9 @@ class Endings(DeployedPipeline):
     def __init__(self, stack):
         super().__init__(stack)
         (described,) = stack.client("cloudformation").describe_stacks()["Stacks"]
-        self.orders = OrderExecutions(self.functions, self.outputs["DurableOrderProcessorArn"], described["StackId"])
+        self.orders = ExecutionsClient(self.functions, self.outputs["DurableOrderProcessorArn"], described["StackId"])
         self.events = stack.client("events")
+        self.ledger = LedgerTable(self.dynamodb, self.outputs["LedgerTableName"])
 
     def waiting(self):
         """Send an order and return its entry when it is WAITING."""

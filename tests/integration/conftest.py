@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+from reconciler.examiner import Examiner
 from reconciler.marks import Marks
 from reconciler.pace import Pace
-from reconciler.reconciler import Reconciler
 from shared.aws.rejected_orders import RejectedOrders
-from shared.ledger.owner import Ledger
+from shared.ledger.table import LedgerTable
 from tests.integration.executions import ExecutionsOnLambda
 from tests.integration.orders import OrderInLedger
 from tests.unit.test_executions import STACK_ID
@@ -19,7 +19,7 @@ from tests.unit.transport import session
 @pytest.fixture
 def ledger(dynamodb, ledger_table):
     ticks = itertools.count()
-    return Ledger(dynamodb, ledger_table, now=lambda: f"2026-01-01T00:00:{next(ticks):06.3f}Z")
+    return LedgerTable(dynamodb, ledger_table, now=lambda: f"2026-01-01T00:00:{next(ticks):06.3f}Z")
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def marks(dynamodb, operations_table):
 
 
 @pytest.fixture
-def reconciler(ledger, on_lambda, rejected, marks, logger):
-    return Reconciler(ledger, on_lambda.orders, rejected, marks, STACK_ID, Pace(1_000_000), logger)
+def examiner(ledger, on_lambda, rejected, marks, logger):
+    return Examiner(ledger, on_lambda.orders, rejected, marks, STACK_ID, Pace(1_000_000), logger)
 
 
 @pytest.fixture

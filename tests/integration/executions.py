@@ -6,7 +6,7 @@ import uuid
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from shared.executions.client import OrderExecutions
+from shared.executions.client import ExecutionsClient
 from tests.unit.test_executions import ALIAS, EXECUTION, STACK_ID
 from tests.unit.transport import client, refusal, response
 
@@ -18,7 +18,7 @@ class ExecutionsOnLambda:
 
     def __init__(self):
         self.client = client("lambda")
-        self.orders = OrderExecutions(self.client, ALIAS, STACK_ID)
+        self.orders = ExecutionsClient(self.client, ALIAS, STACK_ID)
         self.asked = []
         self.records = {}
         self._failures = {}

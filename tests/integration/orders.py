@@ -1,15 +1,15 @@
 """Order ORDER-1 in the ledger: taken to any state, read whole, and written by others in between."""
 
-from shared.executions.names import Execution
+from shared.executions.names import OrderExecution
 from shared.ledger.entry import unmarshalled
 from shared.ledger.states import State
-from shared.ledger.table import unmoved
+from shared.ledger.table import Written, unchanged
 from shared.orders.order import parse_order
 
 ORDER = parse_order('{"orderId": "ORDER-1", "customerId": "CUST-1", "attributes": {"channel": "web"}}')
 OTHER_BODY = parse_order('{"orderId": "ORDER-1", "currency": "EUR"}')
-OWNER = Execution("ORDER-1", "arn:first", 1, named=True)
-RETRY = Execution("ORDER-1", "arn:second", 2, named=True)
+OWNER = OrderExecution("ORDER-1", "arn:first", 1, named=True)
+RETRY = OrderExecution("ORDER-1", "arn:second", 2, named=True)
 
 PATH = (State.RECEIVED, State.ENRICHING, State.ENRICHED, State.WAITING, State.FINALIZING, State.COMPLETED)
 _WRITTEN_BESIDE = {
@@ -28,11 +28,11 @@ class OrderInLedger:
     def put_in(self, state, *, order=ORDER, owner=OWNER, after=None):
         """Take it to a state along the table's steps, owned by an execution; answers the entry."""
         ledger = self._ledger
-        assert ledger.begin(order, owner, (State.RECEIVED,), after, fields={"enrichStarts": 1}) is None
+        assert ledger.begin(order, owner, (State.RECEIVED,), after, fields={"enrichStarts": 1}) == Written()
         to = PATH.index(state) + 1 if state in PATH else PATH.index(State.WAITING) + 1
         for step in [*PATH[1:to], *([] if state in PATH else [state])]:
             found, fields = ledger.get("ORDER-1"), _WRITTEN_BESIDE.get(step)
-            assert ledger.move("ORDER-1", owner.attempt, (step,), unmoved(found), fields=fields) is None
+            assert ledger.move("ORDER-1", owner.attempt, (step,), unchanged(found), fields=fields) == Written()
         return ledger.get("ORDER-1")
 
     def item(self):

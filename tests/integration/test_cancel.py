@@ -10,10 +10,11 @@ from shared.errors import (
     OrderCancelled,
     OrderUnknown,
 )
-from shared.executions.names import Execution
+from shared.executions.names import OrderExecution
 from shared.ledger.entry import MAX_TEXT_BYTES, state_shard
+from shared.ledger.owner import Ledger
 from shared.ledger.states import TRANSITIONS, State
-from shared.ledger.table import unmoved
+from shared.ledger.table import unchanged
 from tests.integration.orders import ORDER, PATH
 from tests.unit.test_executions import ALIAS
 from tests.unit.transport import refusal
@@ -25,7 +26,7 @@ CANCELLABLE = [state for state in State if State.CANCELLED in TRANSITIONS[state]
 @pytest.fixture
 def owner(on_lambda):
     """The order's execution, running."""
-    return Execution("ORDER-1", on_lambda.begin(ORDER), 1, named=True)
+    return OrderExecution("ORDER-1", on_lambda.begin(ORDER), 1, named=True)
 
 
 @pytest.fixture
@@ -34,9 +35,7 @@ def cancelled(ledger, on_lambda):
 
 
 @pytest.mark.parametrize("state", CANCELLABLE)
-def test_an_order_that_has_not_begun_to_finalize_is_cancelled_and_its_execution_stopped(
-    kept, owner, cancelled, on_lambda, state
-):
+def test_an_order_before_finalizing_is_cancelled_and_its_execution_stopped(kept, owner, cancelled, on_lambda, state):
     kept.put_in(state, owner=owner)
     before = kept.item()
     entry = cancelled("the customer changed his mind")
@@ -56,7 +55,7 @@ def test_an_order_that_has_not_begun_to_finalize_is_cancelled_and_its_execution_
 
 
 @pytest.mark.parametrize("state", [state for state in State if state not in {*CANCELLABLE, State.CANCELLED}])
-def test_any_other_order_stays_as_it_is_and_its_execution_goes_on(kept, owner, cancelled, on_lambda, state):
+def test_any_other_order_is_unchanged_and_its_execution_continues(kept, owner, cancelled, on_lambda, state):
     kept.put_in(state, owner=owner)
     before = kept.item()
     with pytest.raises(IllegalTransition, match=f"order ORDER-1 is {state} and can no longer be cancelled"):
@@ -65,7 +64,7 @@ def test_any_other_order_stays_as_it_is_and_its_execution_goes_on(kept, owner, c
     assert on_lambda.asked == []
 
 
-def test_a_cancel_said_again_changes_nothing_and_stops_the_execution_again(kept, owner, cancelled, on_lambda):
+def test_a_repeated_cancel_only_stops_the_execution_again(kept, owner, cancelled, on_lambda):
     kept.put_in(State.WAITING, owner=owner)
     first = cancelled()
     before = kept.item()
@@ -79,12 +78,12 @@ def test_an_order_cancelled_without_a_reason_has_none_in_its_history(kept, owner
     assert cancelled("").history[-1].detail is None
 
 
-def test_of_a_long_reason_the_history_keeps_the_beginning(kept, owner, cancelled):
+def test_a_long_reason_is_cut_in_the_history(kept, owner, cancelled):
     kept.put_in(State.WAITING, owner=owner)
     assert cancelled("no " * 500_000).history[-1].detail == ("no " * 500_000)[:MAX_TEXT_BYTES]
 
 
-def test_an_order_that_nobody_knows_cannot_be_cancelled(kept, cancelled, on_lambda):
+def test_an_unknown_order_cannot_be_cancelled(kept, cancelled, on_lambda):
     with pytest.raises(OrderUnknown, match="ORDER-1"):
         cancelled()
     assert kept.item() is None
@@ -96,7 +95,7 @@ def test_a_cancel_that_finalize_overtakes_is_refused_and_the_order_completes(
     ledger, kept, owner, cancelled, finalized_so_far
 ):
     kept.put_in(State.WAITING, owner=owner)
-    steps = [lambda: ledger.finalizing(owner), lambda: ledger.completed(owner, {})]
+    steps = [lambda: Ledger(ledger).finalizing(owner), lambda: Ledger(ledger).completed(owner, {})]
     kept.before_write(lambda: [step() for step in steps[:finalized_so_far]])
     with pytest.raises(IllegalTransition, match="can no longer be cancelled"):
         cancelled()
@@ -109,26 +108,26 @@ def test_a_cancel_that_overtakes_finalize_holds_and_the_execution_is_told(ledger
     kept.put_in(State.WAITING, owner=owner)
     kept.before_write(cancelled)
     with pytest.raises(OrderCancelled):
-        ledger.finalizing(owner)
+        Ledger(ledger).finalizing(owner)
     assert kept.item()["state"] == "CANCELLED"
 
 
-def test_a_cancel_follows_an_order_that_moves_on_meanwhile(ledger, kept, owner, cancelled):
+def test_a_cancel_that_lost_a_race_is_tried_again(ledger, kept, owner, cancelled):
     kept.put_in(State.ENRICHING, owner=owner)
-    waiting = kept.before_write(lambda: ledger.enriched(owner, {}))
+    waiting = kept.before_write(lambda: Ledger(ledger).enriched(owner, {}))
     assert cancelled().state is State.CANCELLED
     assert waiting == []
     assert [step["state"] for step in kept.item()["history"]] == [*PATH[:4], "CANCELLED"]
 
 
-def test_an_order_that_fails_meanwhile_is_not_cancelled(ledger, kept, owner, cancelled):
+def test_an_order_that_fails_during_a_cancel_is_not_cancelled(ledger, kept, owner, cancelled):
     entry = kept.put_in(State.WAITING, owner=owner)
-    kept.before_write(lambda: ledger.move("ORDER-1", 1, (State.FAILED,), unmoved(entry)))
+    kept.before_write(lambda: ledger.move("ORDER-1", 1, (State.FAILED,), unchanged(entry)))
     with pytest.raises(IllegalTransition, match="FAILED"):
         cancelled()
 
 
-def test_of_two_that_cancel_both_succeed_and_one_is_in_the_history(kept, owner, cancelled):
+def test_two_cancels_both_succeed_and_one_is_in_the_history(kept, owner, cancelled):
     kept.put_in(State.WAITING, owner=owner)
     kept.before_write(cancelled)
     assert cancelled().state is State.CANCELLED
@@ -138,9 +137,7 @@ def test_of_two_that_cancel_both_succeed_and_one_is_in_the_history(kept, owner, 
 @pytest.mark.parametrize(
     "failure", [refusal(429, "TooManyRequestsException"), ReadTimeoutError(endpoint_url=ALIAS)], ids=["429", "silence"]
 )
-def test_where_the_execution_cannot_be_stopped_the_order_is_cancelled_and_the_error_says_what_is_left(
-    kept, owner, cancelled, on_lambda, failure
-):
+def test_when_the_stop_fails_the_order_is_cancelled_and_the_error_is_raised(kept, owner, cancelled, on_lambda, failure):
     kept.put_in(State.WAITING, owner=owner)
     on_lambda.fail("StopDurableExecution", failure)
     with pytest.raises(ExecutionUnavailable):
@@ -151,15 +148,13 @@ def test_where_the_execution_cannot_be_stopped_the_order_is_cancelled_and_the_er
     assert on_lambda.records[owner.arn]["Status"] == "STOPPED"
 
 
-def test_an_order_whose_execution_is_gone_is_cancelled_all_the_same(kept, owner, cancelled, on_lambda):
+def test_an_order_whose_execution_was_deleted_is_cancelled(kept, owner, cancelled, on_lambda):
     kept.put_in(State.WAITING, owner=owner)
     on_lambda.forget(owner.arn)
     assert cancelled().state is State.CANCELLED
 
 
-def test_a_ledger_that_cannot_be_written_leaves_the_order_and_its_execution_alone(
-    dynamodb, kept, owner, cancelled, on_lambda
-):
+def test_when_the_ledger_cannot_be_written_a_cancel_changes_nothing(dynamodb, kept, owner, cancelled, on_lambda):
     kept.put_in(State.WAITING, owner=owner)
 
     def throttled(**_):

@@ -12,12 +12,12 @@ from moto.dynamodb.models.dynamo_type import LimitedSizeDict
 
 from orchestrator.enricher import MAX_ANSWER_BYTES, Enricher
 from shared.errors import LedgerRejected, TooManyAttempts
-from shared.executions.names import MAX_ATTEMPT, Execution
+from shared.executions.names import MAX_ATTEMPT, OrderExecution
 from shared.ledger.entry import marshalled, unmarshalled
-from shared.ledger.owner import MAX_RESULT_BYTES
+from shared.ledger.owner import MAX_RESULT_BYTES, Ledger
 from shared.ledger.settlement import MAX_CONFLICTS, note_conflict, note_status
 from shared.ledger.states import State
-from shared.ledger.table import unmoved
+from shared.ledger.table import unchanged
 from shared.orders.order import MAX_CANONICAL_BYTES, parse_order
 from tests.unit.transport import Endpoint, client
 
@@ -55,7 +55,7 @@ def arn(number):
 
 
 def execution(attempt):
-    return Execution(ORDER_ID, arn(attempt), attempt, named=True)
+    return OrderExecution(ORDER_ID, arn(attempt), attempt, named=True)
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +118,9 @@ def _filled(bare, filling, encoding):
 
 
 def run_to_finalizing(ledger, order, attempt, enrichment):
-    ledger.claim(order, execution(attempt))
-    ledger.enriched(execution(attempt), enrichment)
-    ledger.finalizing(execution(attempt))
+    Ledger(ledger).claim(order, execution(attempt))
+    Ledger(ledger).enriched(execution(attempt), enrichment)
+    Ledger(ledger).finalizing(execution(attempt))
 
 
 def grown(item):
@@ -145,34 +145,34 @@ def moto_takes_any_size(monkeypatch):
 
 @pytest.mark.usefixtures("moto_takes_any_size")
 @pytest.mark.parametrize("end", [State.COMPLETED, State.FAILED, State.CANCELLED])
-def test_an_item_filled_to_every_limit_still_moves_and_ends(ledger, dynamodb, orders, enrichment, end):
+def test_an_item_at_every_limit_can_still_be_updated_and_ended(ledger, dynamodb, orders, enrichment, end):
     def item():
         return dynamodb.get_item(TableName="LedgerTable", Key={"orderId": {"S": ORDER_ID}}, ConsistentRead=True)["Item"]
 
     run_to_finalizing(ledger, orders[0], 1, enrichment)
-    ledger.failed(execution(1), WIDE, WIDE)
+    Ledger(ledger).failed(execution(1), WIDE, WIDE)
     # A field that an older version recorded and this one does not know: what the retry says of it is cut.
     entry = ledger.get(ORDER_ID)
-    ledger.update(ORDER_ID, {"order": {**entry.order, WIDE: "1"}}, unmoved(entry))
+    ledger.update(ORDER_ID, {"order": {**entry.order, WIDE: "1"}}, unchanged(entry))
     before = size_of({"history": item()["history"]})
     run_to_finalizing(ledger, orders[1], 2, enrichment)
-    ledger.failed(execution(2), WIDE, WIDE)
+    Ledger(ledger).failed(execution(2), WIDE, WIDE)
     an_attempt = size_of({"history": item()["history"]}) - before
     note_conflict(ledger, ORDER_ID, arn(9_000))
     dynamodb.put_item(TableName="LedgerTable", Item=grown(item()))
 
     note_conflict(ledger, ORDER_ID, arn(9_999))
-    ledger.claim(orders[0], execution(MAX_ATTEMPT))
-    ledger.enriched(execution(MAX_ATTEMPT), enrichment)
+    Ledger(ledger).claim(orders[0], execution(MAX_ATTEMPT))
+    Ledger(ledger).enriched(execution(MAX_ATTEMPT), enrichment)
     if end is State.CANCELLED:
         entry = ledger.get(ORDER_ID)
-        ledger.move(ORDER_ID, MAX_ATTEMPT, (end,), unmoved(entry), detail=WIDE)
+        ledger.move(ORDER_ID, MAX_ATTEMPT, (end,), unchanged(entry), detail=WIDE)
     else:
-        ledger.finalizing(execution(MAX_ATTEMPT))
+        Ledger(ledger).finalizing(execution(MAX_ATTEMPT))
     if end is State.COMPLETED:
-        ledger.completed(execution(MAX_ATTEMPT), {"finalizedAt": "x" * (MAX_RESULT_BYTES - 20)})
+        Ledger(ledger).completed(execution(MAX_ATTEMPT), {"finalizedAt": "x" * (MAX_RESULT_BYTES - 20)})
     if end is State.FAILED:
-        ledger.failed(execution(MAX_ATTEMPT), WIDE, WIDE)
+        Ledger(ledger).failed(execution(MAX_ATTEMPT), WIDE, WIDE)
     note_status(ledger, ledger.get(ORDER_ID), "TIMED_OUT")
 
     full = item()
@@ -187,16 +187,16 @@ def test_an_item_filled_to_every_limit_still_moves_and_ends(ledger, dynamodb, or
 def test_an_attempt_after_the_last_is_refused_and_writes_nothing(ledger, dynamodb, orders):
     for before in (None, MAX_ATTEMPT):
         if before:
-            ledger.claim(orders[0], execution(before))
-            ledger.failed(execution(before), WIDE, WIDE)
+            Ledger(ledger).claim(orders[0], execution(before))
+            Ledger(ledger).failed(execution(before), WIDE, WIDE)
         kept = dynamodb.scan(TableName="LedgerTable")["Items"]
         with pytest.raises(TooManyAttempts, match=f"an order has at most {MAX_ATTEMPT} attempts"):
-            ledger.claim(orders[0], execution(MAX_ATTEMPT + 1))
+            Ledger(ledger).claim(orders[0], execution(MAX_ATTEMPT + 1))
         assert dynamodb.scan(TableName="LedgerTable")["Items"] == kept
 
 
 def test_a_result_that_the_item_has_no_room_for_is_refused(ledger, dynamodb, orders, enrichment):
     run_to_finalizing(ledger, orders[0], 1, enrichment)
     with pytest.raises(LedgerRejected, match=f"more than the {MAX_RESULT_BYTES} allowed"):
-        ledger.completed(execution(1), {"finalizedAt": "x" * MAX_RESULT_BYTES})
+        Ledger(ledger).completed(execution(1), {"finalizedAt": "x" * MAX_RESULT_BYTES})
     assert unmarshalled(dynamodb.scan(TableName="LedgerTable")["Items"][0])["state"] == "FINALIZING"

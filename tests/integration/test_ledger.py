@@ -12,21 +12,23 @@ from shared.errors import (
     OrderConflict,
     OrderEnded,
     OrderInProgress,
+    OrderUnknown,
     TooManyStarts,
 )
-from shared.executions.names import Execution
+from shared.executions.names import OrderExecution
 from shared.ledger.entry import state_shards
 from shared.ledger.owner import MAX_STARTS, AlreadyCompleted, Claimed, Ledger
 from shared.ledger.states import TERMINAL, TRANSITIONS, State
+from shared.ledger.table import LedgerWriter
 from shared.orders.order import parse_order
 
 ORDER = parse_order('{"orderId": "ORDER-1", "customerId": "CUST-1", "attributes": {"channel": "web"}}')
 CORRECTED = parse_order('{"orderId": "ORDER-1", "attributes": {"channel": "phone"}}')
 ENRICHMENT = {"statusCode": 200, "orderId": "ORDER-1", "enrichedData": {"customerId": "CUST-1"}}
 RESULT = {"finalizedAt": "2026-01-01T00:00:00.000Z", "processedAt": "2026-01-01T00:00:00.001Z"}
-ME = Execution("ORDER-1", "arn:first", 1, named=True)
-OTHER = Execution("ORDER-1", "arn:other", 1, named=True)
-RETRY = Execution("ORDER-1", "arn:second", 2, named=True)
+ME = OrderExecution("ORDER-1", "arn:first", 1, named=True)
+OTHER = OrderExecution("ORDER-1", "arn:other", 1, named=True)
+RETRY = OrderExecution("ORDER-1", "arn:second", 2, named=True)
 
 
 def force(dynamodb, state):
@@ -42,10 +44,10 @@ def force(dynamodb, state):
 
 
 def complete(ledger, me=ME, order=ORDER):
-    ledger.claim(order, me)
-    ledger.enriched(me, ENRICHMENT)
-    ledger.finalizing(me)
-    ledger.completed(me, RESULT)
+    Ledger(ledger).claim(order, me)
+    Ledger(ledger).enriched(me, ENRICHMENT)
+    Ledger(ledger).finalizing(me)
+    Ledger(ledger).completed(me, RESULT)
 
 
 def states(ledger):
@@ -82,62 +84,62 @@ def test_an_order_that_meets_no_fault_costs_four_writes_and_no_read(ledger, dyna
 def test_a_repeated_write_is_success_and_changes_nothing(ledger):
     complete(ledger)
     check = unchanged(ledger)
-    assert ledger.enriched(ME, {"another": "answer"}) == ENRICHMENT
-    ledger.finalizing(ME)
-    assert ledger.completed(ME, {"another": "time"}) == RESULT
+    assert Ledger(ledger).enriched(ME, {"another": "answer"}) == ENRICHMENT
+    Ledger(ledger).finalizing(ME)
+    assert Ledger(ledger).completed(ME, {"another": "time"}) == RESULT
     check()
 
 
 def test_an_enrich_step_that_begins_again_owns_the_order_and_is_counted(ledger):
-    assert ledger.claim(ORDER, ME) == Claimed(starts=1)
-    assert ledger.claim(ORDER, ME) == Claimed(starts=2)
+    assert Ledger(ledger).claim(ORDER, ME) == Claimed(starts=1)
+    assert Ledger(ledger).claim(ORDER, ME) == Claimed(starts=2)
     assert states(ledger) == ["RECEIVED", "ENRICHING"]
     assert ledger.get("ORDER-1").starts == 2
 
 
 def test_a_step_that_keeps_dying_may_begin_only_so_often(ledger):
     for _ in range(MAX_STARTS):
-        ledger.claim(ORDER, ME)
+        Ledger(ledger).claim(ORDER, ME)
     with pytest.raises(TooManyStarts, match=f"{MAX_STARTS} times in attempt 1"):
-        ledger.claim(ORDER, ME)
+        Ledger(ledger).claim(ORDER, ME)
 
 
 def test_an_enrichment_on_record_is_taken_instead_of_asking_again(ledger):
-    ledger.claim(ORDER, ME)
-    ledger.enriched(ME, ENRICHMENT)
-    assert ledger.claim(ORDER, ME) == Claimed(starts=1, enrichment=ENRICHMENT)
+    Ledger(ledger).claim(ORDER, ME)
+    Ledger(ledger).enriched(ME, ENRICHMENT)
+    assert Ledger(ledger).claim(ORDER, ME) == Claimed(starts=1, enrichment=ENRICHMENT)
 
 
 def test_an_order_that_another_execution_runs_is_refused_by_that_executions_name(ledger):
-    ledger.claim(ORDER, ME)
+    Ledger(ledger).claim(ORDER, ME)
     check = unchanged(ledger)
     with pytest.raises(OrderInProgress, match=r"ENRICHING \(attempt 1, arn:first\)"):
-        ledger.claim(ORDER, OTHER)
+        Ledger(ledger).claim(ORDER, OTHER)
     check()
 
 
 def test_the_same_order_completed_before_answers_its_recorded_result(ledger):
     complete(ledger)
     check = unchanged(ledger)
-    assert ledger.claim(ORDER, OTHER) == AlreadyCompleted(ENRICHMENT, RESULT)
+    assert Ledger(ledger).claim(ORDER, OTHER) == AlreadyCompleted(ENRICHMENT, RESULT)
     check()
 
 
 @pytest.mark.parametrize("completed", [True, False], ids=["completed", "running"])
 def test_another_body_under_a_known_id_is_a_conflict(ledger, completed):
-    complete(ledger) if completed else ledger.claim(ORDER, ME)
+    complete(ledger) if completed else Ledger(ledger).claim(ORDER, ME)
     check = unchanged(ledger)
     with pytest.raises(OrderConflict, match="arn:first"):
-        ledger.claim(CORRECTED, OTHER)
+        Ledger(ledger).claim(CORRECTED, OTHER)
     check()
 
 
 @pytest.mark.parametrize("end", ["FAILED", "TIMED_OUT", "STOPPED"])
-def test_the_next_attempt_begins_an_ended_order_anew_even_with_another_body(ledger, dynamodb, end):
-    ledger.claim(ORDER, ME)
-    ledger.enriched(ME, ENRICHMENT)
+def test_the_next_attempt_begins_an_ended_order_even_with_another_body(ledger, dynamodb, end):
+    Ledger(ledger).claim(ORDER, ME)
+    Ledger(ledger).enriched(ME, ENRICHMENT)
     force(dynamodb, end)
-    assert ledger.claim(CORRECTED, RETRY) == Claimed(starts=1)
+    assert Ledger(ledger).claim(CORRECTED, RETRY) == Claimed(starts=1)
     entry = ledger.get("ORDER-1")
     assert (entry.state, entry.attempt, entry.execution_arn) == (State.ENRICHING, 2, "arn:second")
     assert (entry.order, entry.order_digest) == (CORRECTED.canonical(), CORRECTED.digest())
@@ -149,43 +151,43 @@ def test_the_next_attempt_begins_an_ended_order_anew_even_with_another_body(ledg
 @pytest.mark.parametrize(
     "late",
     [
-        Execution("ORDER-1", "arn:late", 1, named=True),
-        Execution("ORDER-1", "arn:late", 3, named=True),
-        Execution("ORDER-1", "arn:late", 2, named=False),
-        Execution("ORDER-1", "arn:late"),
+        OrderExecution("ORDER-1", "arn:late", 1, named=True),
+        OrderExecution("ORDER-1", "arn:late", 3, named=True),
+        OrderExecution("ORDER-1", "arn:late", 2, named=False),
+        OrderExecution("ORDER-1", "arn:late"),
     ],
     ids=["an old name", "a name too far", "no name that says 2", "a direct invoke"],
 )
 def test_only_the_next_attempts_name_may_begin_a_failed_order_again(ledger, late):
-    ledger.claim(ORDER, ME)
-    ledger.failed(ME, "Broken", "it broke")
+    Ledger(ledger).claim(ORDER, ME)
+    Ledger(ledger).failed(ME, "Broken", "it broke")
     check = unchanged(ledger)
     with pytest.raises(OrderEnded, match=r"FAILED \(attempt 1"):
-        ledger.claim(ORDER, late)
+        Ledger(ledger).claim(ORDER, late)
     check()
 
 
 def test_a_process_of_the_attempt_before_cannot_write_into_the_next(ledger):
-    ledger.claim(ORDER, ME)
-    ledger.failed(ME, "Broken", "it broke")
-    ledger.claim(ORDER, RETRY)
+    Ledger(ledger).claim(ORDER, ME)
+    Ledger(ledger).failed(ME, "Broken", "it broke")
+    Ledger(ledger).claim(ORDER, RETRY)
     check = unchanged(ledger)
     for write in (
-        lambda: ledger.claim(ORDER, ME),
-        lambda: ledger.enriched(ME, ENRICHMENT),
-        lambda: ledger.finalizing(ME),
-        lambda: ledger.completed(ME, RESULT),
-        lambda: ledger.failed(ME, "Broken", "again"),
+        lambda: Ledger(ledger).claim(ORDER, ME),
+        lambda: Ledger(ledger).enriched(ME, ENRICHMENT),
+        lambda: Ledger(ledger).finalizing(ME),
+        lambda: Ledger(ledger).completed(ME, RESULT),
+        lambda: Ledger(ledger).failed(ME, "Broken", "again"),
     ):
         with pytest.raises(OrderInProgress, match="arn:second"):
             write()
     check()
 
 
-def test_of_two_retries_that_race_one_begins_and_the_other_is_refused(ledger, dynamodb):
-    ledger.claim(ORDER, ME)
-    ledger.failed(ME, "Broken", "it broke")
-    rival = Execution("ORDER-1", "arn:rival", 2, named=True)
+def test_when_two_retries_race_one_begins_and_the_other_is_refused(ledger, dynamodb):
+    Ledger(ledger).claim(ORDER, ME)
+    Ledger(ledger).failed(ME, "Broken", "it broke")
+    rival = OrderExecution("ORDER-1", "arn:rival", 2, named=True)
     raced = []
 
     def let_the_rival_in(model, **_):
@@ -193,53 +195,61 @@ def test_of_two_retries_that_race_one_begins_and_the_other_is_refused(ledger, dy
         if model.name == "UpdateItem" and len(raced) < 2:
             raced.append(model.name)
             if len(raced) == 2:
-                Ledger(dynamodb, "LedgerTable").claim(ORDER, rival)
+                Ledger(LedgerWriter(dynamodb, "LedgerTable")).claim(ORDER, rival)
 
     dynamodb.meta.events.register("before-call.dynamodb.*", let_the_rival_in)
     with pytest.raises(OrderInProgress, match="arn:rival"):
-        ledger.claim(ORDER, RETRY)
+        Ledger(ledger).claim(ORDER, RETRY)
     assert len(raced) == 2
     assert ledger.get("ORDER-1").execution_arn == "arn:rival"
 
 
 def test_a_cancelled_order_takes_no_further_step(ledger, dynamodb):
-    ledger.claim(ORDER, ME)
-    ledger.enriched(ME, ENRICHMENT)
+    Ledger(ledger).claim(ORDER, ME)
+    Ledger(ledger).enriched(ME, ENRICHMENT)
     force(dynamodb, "CANCELLED")
     check = unchanged(ledger)
     with pytest.raises(OrderCancelled):
-        ledger.finalizing(ME)
+        Ledger(ledger).finalizing(ME)
     with pytest.raises(OrderCancelled):
-        ledger.claim(ORDER, ME)
+        Ledger(ledger).claim(ORDER, ME)
     with pytest.raises(OrderCancelled):
-        ledger.failed(ME, "Broken", "late")
+        Ledger(ledger).failed(ME, "Broken", "late")
     with pytest.raises(OrderCancelled):
-        ledger.enriched(ME, ENRICHMENT)  # in the history, but undone
+        Ledger(ledger).enriched(ME, ENRICHMENT)  # in the history, but undone
     check()
 
 
 def test_a_failure_keeps_its_type_and_message_and_may_be_recorded_twice(ledger):
-    ledger.claim(ORDER, ME)
-    ledger.failed(ME, "EnrichmentRejected", "no such thing")
+    Ledger(ledger).claim(ORDER, ME)
+    Ledger(ledger).failed(ME, "EnrichmentRejected", "no such thing")
     check = unchanged(ledger)
-    ledger.failed(ME, "EnrichmentRejected", "no such thing")
+    Ledger(ledger).failed(ME, "EnrichmentRejected", "no such thing")
     check()
     entry = ledger.get("ORDER-1")
     assert entry.error == {"type": "EnrichmentRejected", "message": "no such thing"}
     assert entry.history[-1].detail == "EnrichmentRejected: no such thing"
 
 
+def test_a_failure_has_the_class_name_of_its_error_without_the_modules(ledger):
+    Ledger(ledger).claim(ORDER, ME)
+    Ledger(ledger).failed(ME, "json.decoder.JSONDecodeError", "no JSON")
+    entry = ledger.get("ORDER-1")
+    assert entry.error == {"type": "JSONDecodeError", "message": "no JSON"}
+    assert entry.history[-1].detail == "JSONDecodeError: no JSON"
+
+
 WRITES = {
-    State.WAITING: lambda ledger: ledger.enriched(ME, ENRICHMENT),
-    State.FINALIZING: lambda ledger: ledger.finalizing(ME),
-    State.COMPLETED: lambda ledger: ledger.completed(ME, RESULT),
-    State.FAILED: lambda ledger: ledger.failed(ME, "Broken", "it broke"),
+    State.WAITING: lambda ledger: Ledger(ledger).enriched(ME, ENRICHMENT),
+    State.FINALIZING: lambda ledger: Ledger(ledger).finalizing(ME),
+    State.COMPLETED: lambda ledger: Ledger(ledger).completed(ME, RESULT),
+    State.FAILED: lambda ledger: Ledger(ledger).failed(ME, "Broken", "it broke"),
 }
 
 
 @pytest.mark.parametrize(("before", "target"), list(itertools.product(State, WRITES)))
 def test_a_write_is_taken_from_every_state_the_table_allows_and_from_no_other(ledger, dynamodb, before, target):
-    ledger.claim(ORDER, ME)
+    Ledger(ledger).claim(ORDER, ME)
     force(dynamodb, before)
     first = State.ENRICHED if target is State.WAITING else target
     if first in TRANSITIONS[before]:
@@ -258,16 +268,18 @@ def test_a_write_is_taken_from_every_state_the_table_allows_and_from_no_other(le
     check()
 
 
-def test_a_write_for_an_order_that_is_not_there_is_refused(ledger):
-    with pytest.raises(IllegalTransition, match="not in the ledger"):
-        ledger.finalizing(ME)
+def test_a_write_for_an_unknown_order_is_refused(ledger):
+    with pytest.raises(OrderUnknown, match="not in the ledger"):
+        Ledger(ledger).finalizing(ME)
     assert ledger.get("ORDER-1") is None
 
 
-def test_orders_in_a_state_come_longest_unmoved_first_from_every_shard(ledger):
+def test_orders_in_a_state_are_listed_least_recently_updated_first(ledger):
     for number in range(20):
-        ledger.claim(parse_order(f'{{"orderId": "ORDER-{number}"}}'), Execution(f"ORDER-{number}", f"arn:{number}"))
-    ledger.enriched(Execution("ORDER-3", "arn:3"), ENRICHMENT)
+        Ledger(ledger).claim(
+            parse_order(f'{{"orderId": "ORDER-{number}"}}'), OrderExecution(f"ORDER-{number}", f"arn:{number}")
+        )
+    Ledger(ledger).enriched(OrderExecution("ORDER-3", "arn:3"), ENRICHMENT)
     expected = [f"ORDER-{number}" for number in range(20) if number != 3]
     assert ledger.in_state(State.ENRICHING) == expected
     assert ledger.in_state(State.ENRICHING, limit=5) == expected[:5]
@@ -276,7 +288,9 @@ def test_orders_in_a_state_come_longest_unmoved_first_from_every_shard(ledger):
 
 def test_the_index_spreads_a_state_over_all_its_shards(ledger, dynamodb):
     for number in range(50):
-        ledger.claim(parse_order(f'{{"orderId": "ORDER-{number}"}}'), Execution(f"ORDER-{number}", f"arn:{number}"))
+        Ledger(ledger).claim(
+            parse_order(f'{{"orderId": "ORDER-{number}"}}'), OrderExecution(f"ORDER-{number}", f"arn:{number}")
+        )
     found = dynamodb.scan(TableName="LedgerTable", IndexName="StateIndex")["Items"]
     assert {item["stateShard"]["S"] for item in found} == set(state_shards(State.ENRICHING))
     assert all(set(item) == {"orderId", "stateShard", "updatedAt"} for item in found)
@@ -310,7 +324,7 @@ def test_a_plain_reader_of_the_table_sees_no_encoded_blob(ledger, dynamodb):
         ("ValidationException", 400, LedgerRejected),
     ],
 )
-def test_dynamodbs_errors_come_in_the_ledgers_words(ledger, dynamodb, code, status, expected):
+def test_dynamodbs_errors_are_raised_as_the_ledgers(ledger, dynamodb, code, status, expected):
     dynamodb.meta.events.register(
         "before-call.dynamodb.UpdateItem",
         lambda **_: (
@@ -319,7 +333,7 @@ def test_dynamodbs_errors_come_in_the_ledgers_words(ledger, dynamodb, code, stat
         ),
     )
     with pytest.raises(expected, match=code):
-        ledger.claim(ORDER, ME)
+        Ledger(ledger).claim(ORDER, ME)
 
 
 class _Response:

@@ -10,7 +10,7 @@ def arns(count):
     return [f"arn:{number}" for number in range(count)]
 
 
-def test_of_many_executions_those_that_are_marked_are_told(marks):
+def test_only_marked_executions_are_returned(marks):
     for arn in arns(250)[::2]:
         marks.put(arn, Mark.FINAL)
     marks.put("arn:1", Mark.UNTIL_NEXT_ATTEMPT)
@@ -40,7 +40,7 @@ class LeavesOut:
         parsed["UnprocessedKeys"] = self.left
 
 
-def test_keys_that_dynamodb_leaves_out_are_asked_for_again(marks, dynamodb):
+def test_keys_that_dynamodb_leaves_out_are_requested_again(marks, dynamodb):
     for arn in arns(5):
         marks.put(arn, Mark.FINAL)
     leaves_out = LeavesOut(dynamodb, times=2)
@@ -48,7 +48,7 @@ def test_keys_that_dynamodb_leaves_out_are_asked_for_again(marks, dynamodb):
     assert leaves_out.asked == [5, 4, 3]
 
 
-def test_keys_that_dynamodb_leaves_out_for_good_count_as_not_marked(marks, dynamodb):
+def test_keys_that_dynamodb_always_leaves_out_count_as_not_marked(marks, dynamodb):
     for arn in arns(9):
         marks.put(arn, Mark.FINAL)
     leaves_out = LeavesOut(dynamodb, times=100)
@@ -56,7 +56,7 @@ def test_keys_that_dynamodb_leaves_out_for_good_count_as_not_marked(marks, dynam
     assert leaves_out.asked == [9, 8, 7, 6]
 
 
-def test_a_table_that_is_away_is_a_transient_error(marks, dynamodb):
+def test_an_unavailable_table_is_a_transient_error(marks, dynamodb):
     dynamodb.delete_table(TableName="OperationsTable")
     with pytest.raises(OperationsUnavailable, match="could not be marked"):
         marks.put("arn:1", Mark.FINAL)

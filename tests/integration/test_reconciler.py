@@ -11,11 +11,12 @@ from reconciler.marks import Mark
 from reconciler.pace import Pace
 from shared.errors import ExecutionUnavailable, LedgerUnavailable, RejectUnavailable
 from shared.executions.client import ENDED_BADLY
-from shared.executions.names import Execution, stack_hash
-from shared.ledger.owner import settlement
+from shared.executions.names import OrderExecution, stack_hash
+from shared.ledger import settlement
+from shared.ledger.owner import Ledger
 from shared.ledger.settlement import note_conflict
 from shared.ledger.states import RETRYABLE, TERMINAL, State
-from shared.ledger.table import unmoved
+from shared.ledger.table import unchanged
 from shared.orders.order import parse_order
 from tests.unit.test_executions import ALIAS, OTHER_STACK_ID, STACK_ID, name_of
 from tests.unit.transport import refusal
@@ -37,9 +38,9 @@ class Counted(Pace):
 class Bench:
     """The reconciler between a ledger, executions and a queue, with what it did in sight."""
 
-    def __init__(self, reconciler, on_lambda, log):
-        self.reconciler, self.ledger, self._lambda = reconciler, reconciler.ledger, on_lambda
-        self.ended, self.unmoved = reconciler.ended, reconciler.unmoved
+    def __init__(self, examiner, on_lambda, log):
+        self.examiner, self.ledger, self._lambda = examiner, examiner.ledger, on_lambda
+        self.examine_execution, self.examine_order = examiner.examine_execution, examiner.examine_order
         self._log = log
 
     def execution(self, *, attempt=None, status="FAILED", order=ORDER, stack_id=STACK_ID, **reason):
@@ -50,11 +51,11 @@ class Bench:
             self._lambda.end(arn, status, **reason)
         else:
             self._lambda.records[arn]["Status"] = status
-        return Execution("ORDER-1", arn, attempt or 1, named=attempt is not None)
+        return OrderExecution("ORDER-1", arn, attempt or 1, named=attempt is not None)
 
     def rejects(self):
         """(body, attributes) of every reject there is, taken out of the queue."""
-        sqs, queue = self.reconciler.rejected._client, self.reconciler.rejected._queue_url
+        sqs, queue = self.examiner.rejected._client, self.examiner.rejected._queue_url
         found = sqs.receive_message(QueueUrl=queue, MessageAttributeNames=["All"], MaxNumberOfMessages=10)
         found = found.get("Messages", [])
         for message in found:
@@ -75,8 +76,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(reconciler, on_lambda, log):
-    return Bench(replace(reconciler, pace=Counted()), on_lambda, log)
+def bench(examiner, on_lambda, log):
+    return Bench(replace(examiner, pace=Counted()), on_lambda, log)
 
 
 # ── what a report of an end comes to ──────────────────────────────────────────────────────────────
@@ -87,7 +88,7 @@ def bench(reconciler, on_lambda, log):
 def test_an_order_whose_owner_ended_is_brought_to_that_end_with_its_reason(bench, kept, status, attempt):
     owner = bench.execution(attempt=attempt, status=status, error_type="Broken", message="it broke")
     kept.put_in(State.WAITING, owner=owner, order=ORDER)
-    bench.ended(owner.arn, status)
+    bench.examine_execution(owner.arn, status)
     item = kept.item()
     assert (item["state"], item["error"]) == (status, {"type": "Broken", "message": "it broke"})
     line = bench.line()
@@ -102,7 +103,7 @@ def test_an_order_whose_owner_ended_is_brought_to_that_end_with_its_reason(bench
 )
 def test_an_end_without_a_reason_has_one_in_the_ledger(bench, kept, status, error_type):
     owner = bench.execution(attempt=1, status=status)
-    bench.ended(owner.arn, status)
+    bench.examine_execution(owner.arn, status)
     item = kept.item()
     assert (item["state"], item["error"]["type"]) == (status, error_type)
     assert item["error"]["message"]
@@ -111,22 +112,22 @@ def test_an_end_without_a_reason_has_one_in_the_ledger(bench, kept, status, erro
 @pytest.mark.parametrize("attempt", [1, 4, None], ids=["named 1", "named 4", "a direct invoke"])
 def test_an_order_that_never_reached_the_ledger_is_made_from_its_executions_input(bench, kept, attempt):
     owner = bench.execution(attempt=attempt)
-    bench.ended(owner.arn, "FAILED")
+    bench.examine_execution(owner.arn, "FAILED")
     item = kept.item()
     assert [step["state"] for step in item["history"]] == ["RECEIVED", "FAILED"]
     assert (item["order"], item["attempt"]) == (ORDER.canonical(), attempt or 1)
 
 
-def test_a_name_of_another_stack_says_where_to_look_and_nothing_of_the_attempt(bench, kept, on_lambda):
+def test_a_name_of_another_stack_is_a_hint_and_not_a_retry(bench, kept, on_lambda):
     arn = bench.execution(attempt=7, stack_id=OTHER_STACK_ID).arn
-    bench.ended(arn, "FAILED")
+    bench.examine_execution(arn, "FAILED")
     assert kept.item()["attempt"] == 1
     reads = len(on_lambda.asked)
-    bench.ended(arn, "FAILED")
+    bench.examine_execution(arn, "FAILED")
     assert len(on_lambda.asked) == reads
 
 
-def test_events_repeated_late_and_in_any_order_come_to_the_same_item(bench, kept, dynamodb):
+def test_events_repeated_late_and_in_any_order_give_the_same_item(bench, kept, dynamodb):
     """Attempt 1 failed, attempt 2 died before its first write, and a direct invoke brought another body."""
     first = bench.execution(attempt=1)
     second = bench.execution(attempt=2, status="STOPPED")
@@ -136,7 +137,7 @@ def test_events_repeated_late_and_in_any_order_come_to_the_same_item(bench, kept
     for order_of_events in itertools.permutations([(first, "FAILED"), (second, "STOPPED"), (conflict, "FAILED")]):
         kept.put_in(State.FAILED, owner=first, order=ORDER)
         for execution, status in [*order_of_events, *order_of_events, *reversed(order_of_events)]:
-            bench.ended(execution.arn, status)
+            bench.examine_execution(execution.arn, status)
         outcomes.append(kept.item())
         dynamodb.delete_item(TableName="LedgerTable", Key={"orderId": {"S": "ORDER-1"}})
         for mark in dynamodb.scan(TableName="OperationsTable")["Items"]:
@@ -151,33 +152,33 @@ def test_events_repeated_late_and_in_any_order_come_to_the_same_item(bench, kept
 
 
 @pytest.mark.parametrize("state", sorted(TERMINAL))
-def test_the_end_of_an_order_that_has_ended_is_known_without_a_read_of_lambda(bench, kept, on_lambda, state):
+def test_the_end_of_an_ended_order_needs_no_read_of_lambda(bench, kept, on_lambda, state):
     owner = bench.execution(attempt=1, status="STOPPED")
     kept.put_in(state, owner=owner, order=ORDER)
-    bench.ended(owner.arn, "STOPPED")
+    bench.examine_execution(owner.arn, "STOPPED")
     assert kept.item().get("executionStatus") == (None if state is State.STOPPED else "STOPPED")
     assert on_lambda.asked == []
     assert bench.logged() == []
 
 
-def test_an_earlier_owners_end_and_a_noted_conflict_are_known_without_a_read_of_lambda(bench, kept, on_lambda):
+def test_an_earlier_owner_and_a_noted_conflict_need_no_read_of_lambda(bench, kept, on_lambda):
     earlier, conflict = bench.execution(attempt=1), bench.execution(attempt=1, order=OTHER_BODY)
     failed = kept.put_in(State.FAILED, owner=earlier, order=ORDER)
     kept.put_in(State.WAITING, owner=bench.execution(attempt=2, status="RUNNING"), order=ORDER, after=failed)
     note_conflict(bench.ledger, "ORDER-1", conflict.arn)
     before = kept.item()
-    bench.ended(earlier.arn, "FAILED")
-    bench.ended(conflict.arn, "FAILED")
+    bench.examine_execution(earlier.arn, "FAILED")
+    bench.examine_execution(conflict.arn, "FAILED")
     assert kept.item() == before
     assert on_lambda.asked == []
 
 
-def test_each_read_of_lambda_keeps_the_pace_and_nothing_else_does(bench, kept):
+def test_only_reads_of_lambda_wait_for_the_pace(bench, kept):
     owner = bench.execution(attempt=1)
-    bench.ended(owner.arn, "FAILED")
-    assert bench.reconciler.pace.waits == 1
-    bench.ended(owner.arn, "FAILED")
-    assert bench.reconciler.pace.waits == 1
+    bench.examine_execution(owner.arn, "FAILED")
+    assert bench.examiner.pace.waits == 1
+    bench.examine_execution(owner.arn, "FAILED")
+    assert bench.examiner.pace.waits == 1
 
 
 @pytest.mark.parametrize("failure", [refusal(429, "TooManyRequestsException"), ReadTimeoutError(endpoint_url=ALIAS)])
@@ -185,7 +186,7 @@ def test_an_execution_that_cannot_be_read_now_is_an_error_and_nothing_is_written
     owner = bench.execution(attempt=1)
     kept.put_in(State.WAITING, owner=owner, order=ORDER)
     before = kept.item()
-    for look in (lambda: bench.ended(owner.arn, "FAILED"), lambda: bench.unmoved("ORDER-1")):
+    for look in (lambda: bench.examine_execution(owner.arn, "FAILED"), lambda: bench.examine_order("ORDER-1")):
         on_lambda.fail("GetDurableExecution", failure)
         with pytest.raises(ExecutionUnavailable):
             look()
@@ -218,7 +219,7 @@ def test_an_execution_without_an_order_is_logged_and_touches_none(bench, kept, t
     arn = bench.execution(attempt=attempt, order=text).arn
     kept.put_in(State.WAITING, order=ORDER)
     before = kept.item()
-    bench.ended(arn, "FAILED")
+    bench.examine_execution(arn, "FAILED")
     assert kept.item() == before
     assert bench.rejects() == []
     line = bench.line()
@@ -229,7 +230,7 @@ def test_an_execution_without_an_order_is_logged_and_touches_none(bench, kept, t
 
 def test_an_execution_named_for_one_order_and_carrying_another_touches_neither(bench, kept, on_lambda):
     arn = on_lambda.end(on_lambda.begin(ORDER, name_of("ORDER-2")), "FAILED")
-    bench.ended(arn, "FAILED")
+    bench.examine_execution(arn, "FAILED")
     assert (kept.item(), bench.ledger.get("ORDER-2")) == (None, None)
     assert bench.line()["message"] == "execution without an order"
 
@@ -237,7 +238,7 @@ def test_an_execution_named_for_one_order_and_carrying_another_touches_neither(b
 def test_an_order_that_this_version_no_longer_reads_ends_with_its_owner(bench, kept):
     """Another version took it for one; that it does not today must not leave it open for ever."""
     text = '{"orderId": "ORDER-1", "fieldOfAnotherVersion": 1}'
-    for attempt, look in ((1, bench.ended), (None, lambda *_: bench.unmoved("ORDER-1"))):
+    for attempt, look in ((1, bench.examine_execution), (None, lambda *_: bench.examine_order("ORDER-1"))):
         owner = bench.execution(attempt=attempt, order=text, status="TIMED_OUT")
         kept.put_in(State.WAITING, owner=owner, order=ORDER)
         look(owner.arn, "TIMED_OUT")
@@ -246,23 +247,23 @@ def test_an_order_that_this_version_no_longer_reads_ends_with_its_owner(bench, k
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "SUCCEEDED", "PAUSED", "", "bad"])
-def test_what_is_no_bad_end_is_logged_and_touches_nothing(bench, kept, on_lambda, status):
+def test_a_status_that_is_no_bad_end_is_logged_and_changes_nothing(bench, kept, on_lambda, status):
     owner = bench.execution(attempt=1)
     kept.put_in(State.COMPLETED, owner=owner, order=ORDER)
     before = kept.item()
-    bench.ended(owner.arn, status)
+    bench.examine_execution(owner.arn, status)
     assert kept.item() == before
     assert on_lambda.asked == []
     assert (bench.line()["level"], bench.line()["status"]) == ("INFO", status)
 
 
 @pytest.mark.parametrize("status", [*NOT_ENDED, "SUCCEEDED"])
-def test_an_end_that_lambdas_own_record_does_not_know_is_not_the_orders(bench, kept, status):
+def test_an_end_that_lambda_does_not_confirm_is_not_recorded(bench, kept, status):
     """A copy that lags behind, or an event made by hand: the sweep has it when the record does."""
     owner = bench.execution(attempt=1, status=status)
     kept.put_in(State.WAITING, owner=owner, order=ORDER)
     before = kept.item()
-    bench.ended(owner.arn, "STOPPED")
+    bench.examine_execution(owner.arn, "STOPPED")
     assert kept.item() == before
     assert bench.line()["status"] == status
 
@@ -275,30 +276,30 @@ def test_the_end_of_an_owner_that_is_gone_is_the_one_reported(bench, kept, on_la
     owner = bench.execution(attempt=1)
     kept.put_in(State.WAITING, owner=owner, order=ORDER)
     on_lambda.forget(owner.arn)
-    bench.ended(owner.arn, status)
+    bench.examine_execution(owner.arn, status)
     assert (kept.item()["state"], kept.item()["error"]["type"]) == (status, "ExecutionLost")
     assert bench.line()["orderId"] == "ORDER-1"
 
 
-def test_an_owner_that_is_gone_ends_its_order_though_a_late_process_of_it_moves_on_meanwhile(bench, kept, on_lambda):
+def test_a_deleted_owner_ends_its_order_despite_a_write_of_its_late_process(bench, kept, on_lambda):
     owner = bench.execution(attempt=1)
     kept.put_in(State.ENRICHING, owner=owner, order=ORDER)
     on_lambda.forget(owner.arn)
-    kept.before_write(lambda: bench.ledger.enriched(owner, {}))
-    bench.ended(owner.arn, "STOPPED")
+    kept.before_write(lambda: Ledger(bench.ledger).enriched(owner, {}))
+    bench.examine_execution(owner.arn, "STOPPED")
     assert [step["state"] for step in kept.item()["history"]][-3:] == ["ENRICHED", "WAITING", "STOPPED"]
 
 
 @pytest.mark.parametrize("attempt", [1, None], ids=["named", "a direct invoke"])
 @pytest.mark.parametrize("known", [True, False], ids=["of another's order", "of no order"])
-def test_an_execution_that_is_gone_and_owns_nothing_is_an_error_in_the_log(bench, kept, on_lambda, attempt, known):
+def test_a_deleted_execution_that_owns_nothing_is_logged_as_an_error(bench, kept, on_lambda, attempt, known):
     """What it carried, nobody can say any more."""
     if known:
         kept.put_in(State.WAITING, order=ORDER)
     before = kept.item()
     arn = bench.execution(attempt=attempt).arn
     on_lambda.forget(arn)
-    bench.ended(arn, "FAILED")
+    bench.examine_execution(arn, "FAILED")
     assert kept.item() == before
     line = bench.line()
     assert (line["level"], line["executionArn"], line["status"]) == ("ERROR", arn, "FAILED")
@@ -311,7 +312,7 @@ def test_an_execution_that_is_being_deleted_gives_its_order_the_end_that_was_rep
     owner = bench.execution(attempt=1, status="DELETING")
     if known:
         kept.put_in(State.WAITING, owner=owner, order=ORDER)
-    bench.ended(owner.arn, status)
+    bench.examine_execution(owner.arn, status)
     assert kept.item()["state"] == status
 
 
@@ -322,77 +323,77 @@ def test_an_execution_that_is_being_deleted_gives_its_order_the_end_that_was_rep
 def test_an_execution_without_an_order_is_read_and_logged_once(bench, on_lambda, attempt):
     arn = bench.execution(attempt=attempt, order="not an order").arn
     for _ in range(3):
-        bench.ended(arn, "FAILED")
+        bench.examine_execution(arn, "FAILED")
     assert on_lambda.asked == ["GetDurableExecution"]
     assert bench.line()["message"] == "execution without an order"
 
 
-def test_an_execution_that_is_gone_is_looked_for_and_logged_once(bench, on_lambda):
+def test_a_deleted_execution_is_examined_and_logged_once(bench, on_lambda):
     arn = bench.execution().arn
     on_lambda.forget(arn)
     for _ in range(3):
-        bench.ended(arn, "FAILED")
+        bench.examine_execution(arn, "FAILED")
     assert on_lambda.asked == ["GetDurableExecution"]
     assert bench.line()["level"] == "ERROR"
 
 
-def test_a_conflict_too_many_is_read_and_logged_once(bench, kept, on_lambda, monkeypatch):
+def test_one_conflict_too_many_is_read_and_logged_once(bench, kept, on_lambda, monkeypatch):
     monkeypatch.setattr(settlement, "MAX_CONFLICTS", 0)
     kept.put_in(State.WAITING, order=ORDER)
     arn = bench.execution(attempt=1, order=OTHER_BODY).arn
     for _ in range(3):
-        bench.ended(arn, "FAILED")
+        bench.examine_execution(arn, "FAILED")
     assert on_lambda.asked == ["GetDurableExecution"]
     assert bench.line()["message"] == "too many conflicts, not rejected"
 
 
 @pytest.mark.parametrize("order", [ORDER, OTHER_BODY], ids=["its own order", "a conflict"])
-def test_a_direct_invoke_that_left_its_trace_is_read_once_too(bench, kept, on_lambda, order):
+def test_a_direct_invoke_that_is_recorded_is_read_once(bench, kept, on_lambda, order):
     """Without a name, nothing but its input says in which order."""
     if order is OTHER_BODY:
         kept.put_in(State.WAITING, order=ORDER)
     arn = bench.execution(order=order).arn
     for _ in range(3):
-        bench.ended(arn, "FAILED")
+        bench.examine_execution(arn, "FAILED")
     assert on_lambda.asked == ["GetDurableExecution"]
 
 
 def test_an_execution_named_for_an_attempt_after_the_last_is_read_and_logged_once(bench, kept, on_lambda):
     arn = on_lambda.end(on_lambda.begin(ORDER, f"{stack_hash(STACK_ID)}-ORDER-1-999999"), "FAILED")
     for _ in range(3):
-        bench.ended(arn, "FAILED")
+        bench.examine_execution(arn, "FAILED")
     assert kept.item() is None
     assert on_lambda.asked == ["GetDurableExecution"]
     assert bench.line()["message"] == "attempt after the last"
 
 
-def test_a_marked_execution_that_has_the_next_attempts_name_is_recorded_when_the_order_fails(bench, kept, on_lambda):
+def test_a_marked_execution_with_the_next_attempts_name_is_examined_again(bench, kept, on_lambda):
     """Else nobody could retry the order while Lambda keeps the name."""
     owner = bench.execution(attempt=1, status="RUNNING")
     kept.put_in(State.WAITING, owner=owner, order=ORDER)
     early = bench.execution(attempt=2)
     for _ in range(2):
-        bench.ended(early.arn, "FAILED")
+        bench.examine_execution(early.arn, "FAILED")
     assert on_lambda.asked == ["GetDurableExecution"]
     entry = bench.ledger.get("ORDER-1")
-    bench.ledger.move("ORDER-1", 1, (State.FAILED,), unmoved(entry))
-    bench.ended(early.arn, "FAILED")
+    bench.ledger.move("ORDER-1", 1, (State.FAILED,), unchanged(entry))
+    bench.examine_execution(early.arn, "FAILED")
     assert (kept.item()["attempt"], kept.item()["executionArn"]) == (2, early.arn)
 
 
-def test_a_marked_execution_that_owns_its_order_after_all_is_brought_to_its_end(bench, kept, marks):
+def test_a_marked_execution_that_owns_its_order_now_is_settled(bench, kept, marks):
     """A late first write of a process that Lambda has given up on."""
     owner = bench.execution(attempt=1)
     marks.put(owner.arn, Mark.UNTIL_NEXT_ATTEMPT)
     kept.put_in(State.ENRICHING, owner=owner, order=ORDER)
-    bench.ended(owner.arn, "FAILED")
+    bench.examine_execution(owner.arn, "FAILED")
     assert kept.item()["state"] == "FAILED"
 
 
 @pytest.mark.parametrize("status", [*NOT_ENDED, "SUCCEEDED"])
-def test_an_execution_that_lambda_does_not_say_ended_badly_is_not_marked(bench, marks, status):
+def test_an_execution_that_did_not_end_badly_is_not_marked(bench, marks, status):
     arn = bench.execution(status=status).arn
-    bench.ended(arn, "FAILED")
+    bench.examine_execution(arn, "FAILED")
     assert marks.of([arn]) == {}
 
 
@@ -405,7 +406,7 @@ def test_another_body_is_rejected_once_and_noted(bench, kept, attempt):
     before = kept.item()
     arn = bench.execution(attempt=attempt, order=OTHER_BODY).arn
     for _ in range(3):
-        bench.ended(arn, "FAILED")
+        bench.examine_execution(arn, "FAILED")
     ((body, attributes),) = bench.rejects()
     assert parse_order(body) == OTHER_BODY
     assert (attributes["reasonCode"], attributes["sourceMessageId"]) == ("ORDER_CONFLICT", arn)
@@ -419,16 +420,16 @@ def test_another_body_is_rejected_once_and_noted(bench, kept, attempt):
     assert (line["orderId"], line["executionArn"]) == ("ORDER-1", arn)
 
 
-def test_a_reject_has_no_character_that_sqs_refuses_whatever_the_order_says(bench, kept):
+def test_a_reject_contains_no_character_that_sqs_refuses(bench, kept):
     """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
     kept.put_in(State.WAITING, order=ORDER)
-    bench.ended(bench.execution(order=OTHER_BODY).arn, "FAILED")
+    bench.examine_execution(bench.execution(order=OTHER_BODY).arn, "FAILED")
     ((body, _),) = bench.rejects()
     assert body.isascii()
     assert body.isprintable()
 
 
-def test_a_reject_comes_before_its_note_so_that_it_is_sent_again_where_the_note_was_not_made(bench, kept, dynamodb):
+def test_a_reject_is_sent_again_when_it_could_not_be_noted(bench, kept, dynamodb):
     kept.put_in(State.WAITING, order=ORDER)
     arn = bench.execution(order=OTHER_BODY).arn
     down = [True]
@@ -440,26 +441,26 @@ def test_a_reject_comes_before_its_note_so_that_it_is_sent_again_where_the_note_
 
     dynamodb.meta.events.register("before-call.dynamodb.UpdateItem", unreachable)
     with pytest.raises(LedgerUnavailable):
-        bench.ended(arn, "FAILED")
+        bench.examine_execution(arn, "FAILED")
     assert "conflicts" not in kept.item()
-    bench.ended(arn, "FAILED")
+    bench.examine_execution(arn, "FAILED")
     first, second = bench.rejects()
     assert first == second
     assert first[1]["sourceMessageId"] == arn
     assert len(kept.item()["conflicts"]) == 1
 
 
-def test_a_reject_that_the_queue_does_not_take_is_an_error_and_not_noted(bench, kept, sqs):
+def test_a_reject_that_could_not_be_sent_is_an_error_and_not_noted(bench, kept, sqs):
     kept.put_in(State.WAITING, order=ORDER)
     before = kept.item()
     arn = bench.execution(order=OTHER_BODY).arn
-    sqs.delete_queue(QueueUrl=bench.reconciler.rejected._queue_url)
+    sqs.delete_queue(QueueUrl=bench.examiner.rejected._queue_url)
     with pytest.raises(RejectUnavailable):
-        bench.ended(arn, "FAILED")
+        bench.examine_execution(arn, "FAILED")
     assert kept.item() == before
     assert bench.logged() == []
     sqs.create_queue(QueueName="rejected")
-    bench.ended(arn, "FAILED")
+    bench.examine_execution(arn, "FAILED")
     assert len(bench.rejects()) == len(kept.item()["conflicts"]) == 1
 
 
@@ -469,16 +470,16 @@ def test_more_conflicts_than_an_order_can_note_are_an_error_in_the_log(bench, ke
     for number in range(2):
         note_conflict(bench.ledger, "ORDER-1", f"arn:{number}")
     arn = bench.execution(order=OTHER_BODY).arn
-    bench.ended(arn, "FAILED")
+    bench.examine_execution(arn, "FAILED")
     assert bench.rejects() == []
     line = bench.line()
     assert (line["level"], line["orderId"], line["executionArn"]) == ("ERROR", "ORDER-1", arn)
 
 
-def test_a_duplicate_that_was_refused_is_no_reject(bench, kept):
+def test_a_duplicate_with_the_same_body_is_not_rejected(bench, kept):
     kept.put_in(State.WAITING, order=ORDER)
     before = kept.item()
-    bench.ended(bench.execution(error_type="OrderInProgress", message="another runs it").arn, "FAILED")
+    bench.examine_execution(bench.execution(error_type="OrderInProgress", message="another runs it").arn, "FAILED")
     assert kept.item() == before
     assert (bench.rejects(), bench.logged()) == ([], [])
 
@@ -487,29 +488,29 @@ def test_a_duplicate_that_was_refused_is_no_reject(bench, kept):
 
 
 @pytest.mark.parametrize("status", ENDED_BADLY)
-def test_an_order_whose_owner_ended_unheard_is_brought_to_that_end(bench, kept, status):
+def test_a_stalled_order_whose_owner_ended_gets_that_end(bench, kept, status):
     owner = bench.execution(attempt=1, status=status)
     kept.put_in(State.WAITING, owner=owner, order=ORDER)
-    bench.unmoved("ORDER-1")
+    bench.examine_order("ORDER-1")
     assert kept.item()["state"] == status
 
 
 @pytest.mark.parametrize("status", [*NOT_ENDED, "DELETING"])
-def test_an_order_whose_owner_has_not_ended_is_left_to_it(bench, kept, status):
+def test_a_stalled_order_whose_owner_has_not_ended_is_unchanged(bench, kept, status):
     """A paused one counts as running; one that is being deleted is gone by the next look."""
     owner = bench.execution(attempt=1, status=status)
     kept.put_in(State.WAITING, owner=owner, order=ORDER)
     before = kept.item()
-    bench.unmoved("ORDER-1")
+    bench.examine_order("ORDER-1")
     assert kept.item() == before
     assert bench.logged() == []
 
 
-def test_an_order_whose_owner_is_gone_has_failed(bench, kept, on_lambda):
+def test_a_stalled_order_whose_owner_was_deleted_has_failed(bench, kept, on_lambda):
     owner = bench.execution(attempt=1, status="RUNNING")
     kept.put_in(State.WAITING, owner=owner, order=ORDER)
     on_lambda.forget(owner.arn)
-    bench.unmoved("ORDER-1")
+    bench.examine_order("ORDER-1")
     assert (kept.item()["state"], kept.item()["error"]["type"]) == ("FAILED", "ExecutionLost")
     assert bench.line()["error"] == "ExecutionLost"
 
@@ -518,34 +519,34 @@ def test_an_open_order_whose_owner_succeeded_is_an_error_in_the_log_and_stays(be
     owner = bench.execution(attempt=1, status="SUCCEEDED")
     kept.put_in(State.FINALIZING, owner=owner, order=ORDER)
     before = kept.item()
-    bench.unmoved("ORDER-1")
+    bench.examine_order("ORDER-1")
     assert kept.item() == before
     line = bench.line()
     assert (line["level"], line["orderId"], line["state"]) == ("ERROR", "ORDER-1", "FINALIZING")
 
 
 @pytest.mark.parametrize("state", [None, *sorted(TERMINAL)])
-def test_an_order_that_has_ended_or_is_not_there_costs_no_read_of_lambda(bench, kept, on_lambda, state):
+def test_an_ended_or_unknown_order_needs_no_read_of_lambda(bench, kept, on_lambda, state):
     if state:
         kept.put_in(state, order=ORDER)
-    bench.unmoved("ORDER-1")
+    bench.examine_order("ORDER-1")
     assert on_lambda.asked == []
 
 
-def test_an_order_that_is_retried_while_its_owners_loss_is_found_out_is_left_to_the_retry(bench, kept, on_lambda):
+def test_an_order_that_is_retried_during_its_examination_is_unchanged(bench, kept, on_lambda):
     owner = bench.execution(attempt=1)
     entry = kept.put_in(State.WAITING, owner=owner, order=ORDER)
     retry = bench.execution(attempt=2, status="RUNNING")
     on_lambda.forget(owner.arn)
 
     def fail_and_retry():
-        bench.ledger.move("ORDER-1", 1, (State.FAILED,), unmoved(entry))
-        bench.ledger.claim(ORDER, retry)
+        bench.ledger.move("ORDER-1", 1, (State.FAILED,), unchanged(entry))
+        Ledger(bench.ledger).claim(ORDER, retry)
 
     kept.before_write(fail_and_retry)
-    bench.unmoved("ORDER-1")
+    bench.examine_order("ORDER-1")
     assert (kept.item()["state"], kept.item()["executionArn"]) == ("ENRICHING", retry.arn)
 
 
-def test_every_end_that_can_be_retried_is_one_that_executions_come_to():
+def test_every_retryable_state_is_a_status_of_executions():
     assert set(ENDED_BADLY) == set(RETRYABLE)

@@ -31,7 +31,7 @@ def function(rejected, ledger, operations_table, on_lambda, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.delitem(sys.modules, "reconciler.handler", raising=False)
     module = importlib.import_module("reconciler.handler")
-    monkeypatch.setattr(module._reconciler.executions, "_client", on_lambda.client)
+    monkeypatch.setattr(module._examiner.executions, "_client", on_lambda.client)
     return module
 
 
@@ -68,9 +68,7 @@ def change(arn, status="FAILED"):
     }
 
 
-def test_a_batch_gives_back_exactly_the_events_that_could_not_be_worked(
-    function, on_lambda, lambda_context, ledger, printed
-):
+def test_exactly_the_events_that_failed_are_given_back(function, on_lambda, lambda_context, ledger, printed):
     secret = parse_order(json.dumps({"orderId": "ORDER-2", "attributes": {"note": MARK}}))
     lost, garbage = on_lambda.begin(secret, name_of("ORDER-2")), on_lambda.begin(f'{{"orderId": "{MARK} {MARK}"}}')
     for arn in (lost, garbage):
@@ -99,14 +97,14 @@ def test_a_batch_gives_back_exactly_the_events_that_could_not_be_worked(
     assert given_back[4]["executionArn"] == "arn:aws:sqs:us-east-1:1:q/a/b"
 
 
-def test_an_event_that_could_not_be_worked_is_worked_when_it_comes_again(
+def test_an_event_that_failed_is_processed_when_it_is_received_again(
     function, on_lambda, lambda_context, ledger, monkeypatch
 ):
-    monkeypatch.setattr(function._reconciler.ledger, "_table", "NoSuchTable")
+    monkeypatch.setattr(function._examiner.ledger, "_table", "NoSuchTable")
     arn = on_lambda.end(on_lambda.begin(ORDER, name_of("ORDER-1")), "STOPPED")
     batch = status_changes(only=change(arn, "STOPPED"))
     assert function.handler(batch, lambda_context) == {"batchItemFailures": [{"itemIdentifier": "only"}]}
-    monkeypatch.setattr(function._reconciler.ledger, "_table", "LedgerTable")
+    monkeypatch.setattr(function._examiner.ledger, "_table", "LedgerTable")
     assert function.handler(batch, lambda_context) == {"batchItemFailures": []}
     assert ledger.get("ORDER-1").state == "STOPPED"
 
@@ -114,10 +112,10 @@ def test_an_event_that_could_not_be_worked_is_worked_when_it_comes_again(
 def test_an_event_given_back_is_logged_with_its_execution_and_so_with_the_order(
     function, on_lambda, lambda_context, printed, sqs
 ):
-    Ledger(function._reconciler.ledger._client, "LedgerTable").claim(ORDER, OWNER)
+    Ledger(function._examiner.ledger).claim(ORDER, OWNER)
     conflict = parse_order(json.dumps({"orderId": "ORDER-1", "attributes": {"note": MARK}}))
     arn = on_lambda.end(on_lambda.begin(conflict, name_of("ORDER-1")), "FAILED")
-    sqs.delete_queue(QueueUrl=function._reconciler.rejected._queue_url)
+    sqs.delete_queue(QueueUrl=function._examiner.rejected._queue_url)
     answer = function.handler(status_changes(only=change(arn)), lambda_context)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "only"}]}
     (line,) = printed()
@@ -145,8 +143,8 @@ def test_a_sweep_keeps_to_the_time_that_lambda_gives_it(function, on_lambda, lam
     assert ledger.get("ORDER-1") is None
 
 
-def test_two_batches_and_a_sweep_together_read_fewer_executions_than_lambda_gives_out(function, template):
+def test_two_batches_and_a_sweep_stay_below_lambdas_read_quota(function, template):
     mapping = template["Resources"]["OrderReconciler"]["Properties"]["Events"]["StatusChanges"]["Properties"]
     readers = mapping["ScalingConfig"]["MaximumConcurrency"] + 1
-    assert isinstance(function._reconciler.pace, Pace)
-    assert readers * function.READS_PER_S < 30
+    assert isinstance(function._examiner.pace, Pace)
+    assert readers * function.READS_PER_SECOND < 30

@@ -13,10 +13,12 @@ from shared.errors import (
     StartUnavailable,
     TooManyAttempts,
 )
-from shared.executions.names import MAX_ATTEMPT, Execution, execution_of
-from shared.ledger.settlement import End, settle
+from shared.executions.names import MAX_ATTEMPT, OrderExecution, execution_of
+from shared.ledger.entry import End
+from shared.ledger.owner import Ledger
+from shared.ledger.settlement import settle
 from shared.ledger.states import RETRYABLE, State
-from shared.ledger.table import unmoved
+from shared.ledger.table import unchanged
 from shared.orders.order import parse_order
 from tests.integration.orders import ORDER, OTHER_BODY, OWNER
 from tests.unit.test_executions import ALIAS, STACK_ID, name_of
@@ -44,17 +46,17 @@ def test_an_ended_order_is_started_as_its_next_attempt_with_the_recorded_body(ke
 
 
 @pytest.mark.parametrize("state", ENDED)
-def test_the_started_execution_takes_the_order_over(ledger, kept, retried, state):
+def test_the_started_execution_claims_the_order(ledger, kept, retried, state):
     kept.put_in(state)
     arn = retried().execution_arn
-    ledger.claim(ORDER, execution_of(ORDER, arn, STACK_ID))
+    Ledger(ledger).claim(ORDER, execution_of(ORDER, arn, STACK_ID))
     entry = ledger.get("ORDER-1")
     assert (entry.attempt, entry.execution_arn, entry.state) == (2, arn, State.ENRICHING)
     assert [step.detail for step in entry.history if step.attempt == 2] == ["retried", None]
 
 
 @pytest.mark.parametrize("state", [state for state in State if state not in RETRYABLE])
-def test_an_order_that_has_not_failed_is_not_run_again(kept, retried, on_lambda, state):
+def test_an_order_that_has_not_failed_is_not_retried(kept, retried, on_lambda, state):
     kept.put_in(state)
     before = kept.item()
     with pytest.raises(IllegalTransition, match=f"order ORDER-1 is {state}: only a FAILED, STOPPED, TIMED_OUT order"):
@@ -63,7 +65,7 @@ def test_an_order_that_has_not_failed_is_not_run_again(kept, retried, on_lambda,
     assert on_lambda.asked == []
 
 
-def test_an_order_that_nobody_knows_is_not_run_again(retried, on_lambda):
+def test_an_unknown_order_is_not_retried(retried, on_lambda):
     with pytest.raises(OrderUnknown, match="ORDER-1"):
         retried()
     assert on_lambda.asked == []
@@ -88,7 +90,7 @@ def test_two_retries_are_one_execution(kept, retried, on_lambda):
     assert len(on_lambda.records) == 1
 
 
-def test_of_two_retries_with_other_bodies_the_second_is_refused(kept, retried, on_lambda):
+def test_a_second_retry_with_another_body_is_refused(kept, retried, on_lambda):
     kept.put_in(State.FAILED)
     retried()
     with pytest.raises(OrderConflict):
@@ -97,7 +99,7 @@ def test_of_two_retries_with_other_bodies_the_second_is_refused(kept, retried, o
 
 
 @pytest.mark.parametrize("status", ENDED)
-def test_a_retry_that_joins_a_name_which_ended_without_a_trace_says_so(kept, retried, on_lambda, status):
+def test_a_retry_that_joins_an_unrecorded_ended_execution_raises(kept, retried, on_lambda, status):
     """Answering the dead execution's ARN would promise an attempt that nobody runs."""
     kept.put_in(State.FAILED)
     on_lambda.end(retried().execution_arn, status)
@@ -105,7 +107,7 @@ def test_a_retry_that_joins_a_name_which_ended_without_a_trace_says_so(kept, ret
         retried()
 
 
-def test_once_a_dead_retry_is_in_the_ledger_the_attempt_after_it_is_started(ledger, kept, retried, on_lambda):
+def test_after_a_dead_retry_is_recorded_the_next_attempt_is_started(ledger, kept, retried, on_lambda):
     kept.put_in(State.FAILED)
     dead = on_lambda.end(retried().execution_arn, "STOPPED")
     settle(ledger, ORDER, execution_of(ORDER, dead, STACK_ID), End(State.STOPPED, "ExecutionStopped", "stopped"))
@@ -114,31 +116,31 @@ def test_once_a_dead_retry_is_in_the_ledger_the_attempt_after_it_is_started(ledg
     assert on_lambda.records[third.execution_arn]["Status"] == "RUNNING"
 
 
-def test_a_retry_that_ran_and_failed_between_is_answered_as_the_attempt_it_was(ledger, kept, retried, on_lambda):
+def test_a_joined_retry_that_failed_meanwhile_is_returned_as_that_attempt(ledger, kept, retried, on_lambda):
     """It joined another's retry, which was under way and has left its trace since: nothing was lost."""
     kept.put_in(State.FAILED)
     arn = retried().execution_arn
-    second = Execution("ORDER-1", arn, 2, named=True)
+    second = OrderExecution("ORDER-1", arn, 2, named=True)
 
     class EndsWhileLooking:
         start = on_lambda.orders.start
 
         def get(self, execution_arn):
-            ledger.claim(ORDER, second)
-            ledger.failed(second, "Broken", "again")
+            Ledger(ledger).claim(ORDER, second)
+            Ledger(ledger).failed(second, "Broken", "again")
             on_lambda.end(arn, "FAILED")
             return on_lambda.orders.get(execution_arn)
 
     assert retry("ORDER-1", ledger, EndsWhileLooking()).execution_arn == arn
 
 
-def test_a_retry_whose_execution_is_not_to_be_found_is_answered_as_started(kept, retried, on_lambda):
+def test_a_retry_whose_execution_is_not_found_is_returned_as_started(kept, retried, on_lambda):
     kept.put_in(State.FAILED)
     on_lambda.fail("GetDurableExecution", refusal(404, "ResourceNotFoundException"))
     assert retried().attempt == 2
 
 
-def test_a_start_that_lambda_cannot_take_starts_nothing_and_may_be_repeated(kept, retried, on_lambda):
+def test_a_start_that_lambda_refuses_starts_nothing_and_can_be_repeated(kept, retried, on_lambda):
     kept.put_in(State.FAILED)
     on_lambda.fail("Invoke", refusal(429, "TooManyRequestsException"))
     with pytest.raises(StartUnavailable):
@@ -147,7 +149,7 @@ def test_a_start_that_lambda_cannot_take_starts_nothing_and_may_be_repeated(kept
     assert retried().attempt == 2
 
 
-def test_a_retry_that_could_not_be_looked_at_has_started_and_may_be_repeated(kept, retried, on_lambda):
+def test_a_retry_that_could_not_be_read_has_started_and_can_be_repeated(kept, retried, on_lambda):
     kept.put_in(State.FAILED)
     on_lambda.fail("GetDurableExecution", ReadTimeoutError(endpoint_url=ALIAS))
     with pytest.raises(ExecutionUnavailable):
@@ -156,18 +158,18 @@ def test_a_retry_that_could_not_be_looked_at_has_started_and_may_be_repeated(kep
     assert retried().execution_arn == arn
 
 
-def test_an_order_that_this_version_no_longer_takes_is_refused_with_its_fields(ledger, kept, retried, on_lambda):
+def test_a_recorded_order_that_is_no_longer_valid_is_refused_with_its_fields(ledger, kept, retried, on_lambda):
     """Recorded by a version that knew one field more."""
     entry = kept.put_in(State.FAILED)
-    ledger.update("ORDER-1", {"order": {**entry.order, "coupon": "SPRING"}}, unmoved(entry))
+    ledger.update("ORDER-1", {"order": {**entry.order, "coupon": "SPRING"}}, unchanged(entry))
     with pytest.raises(InvalidOrder, match="coupon"):
         retried()
     assert on_lambda.asked == []
 
 
-def test_after_the_last_attempt_that_an_order_may_have_there_is_no_other(kept, retried, on_lambda):
+def test_an_order_cannot_be_retried_after_its_last_attempt(kept, retried, on_lambda):
     """An execution started by hand can claim to be that."""
-    kept.put_in(State.FAILED, owner=Execution("ORDER-1", "arn:last", MAX_ATTEMPT, named=True))
+    kept.put_in(State.FAILED, owner=OrderExecution("ORDER-1", "arn:last", MAX_ATTEMPT, named=True))
     with pytest.raises(TooManyAttempts, match=f"an order has at most {MAX_ATTEMPT} attempts"):
         retried()
     assert on_lambda.asked == []
@@ -175,7 +177,7 @@ def test_after_the_last_attempt_that_an_order_may_have_there_is_no_other(kept, r
 
 def test_a_late_process_of_the_attempt_before_is_refused_by_the_retry(ledger, kept, retried):
     kept.put_in(State.FAILED)
-    ledger.claim(ORDER, execution_of(ORDER, retried().execution_arn, STACK_ID))
+    Ledger(ledger).claim(ORDER, execution_of(ORDER, retried().execution_arn, STACK_ID))
     before = kept.item()
     assert settle(ledger, ORDER, OWNER, End(State.STOPPED, "ExecutionStopped", "late")).name == "AGREED"
     assert kept.item() == before

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from shared.errors import IllegalTransition
-from shared.executions.names import MAX_ATTEMPT, Execution
-from shared.ledger.entry import MAX_TEXT_BYTES, kept_text, state_shard
+from shared.errors import OrderUnknown
+from shared.executions.names import MAX_ATTEMPT, OrderExecution
+from shared.ledger.entry import MAX_TEXT_BYTES, End, kept_text, state_shard
+from shared.ledger.owner import Ledger
 from shared.ledger.settlement import (
     MAX_CONFLICTS,
-    End,
     Settlement,
     end_attempt,
     note_conflict,
@@ -17,10 +17,10 @@ from shared.ledger.settlement import (
     settle,
 )
 from shared.ledger.states import RETRYABLE, TERMINAL, State
-from shared.ledger.table import unmoved
+from shared.ledger.table import Refused, Written, unchanged
 from tests.integration.orders import ORDER, OTHER_BODY, OWNER, PATH, RETRY
 
-OTHER = Execution("ORDER-1", "arn:other")
+OTHER = OrderExecution("ORDER-1", "arn:other")
 OPEN = [state for state in State if state not in TERMINAL]
 ENDS = [End(state, f"Execution{state}", f"it is {state}") for state in sorted(RETRYABLE)]
 STOPPED = next(end for end in ENDS if end.state is State.STOPPED)
@@ -65,7 +65,7 @@ def test_an_order_whose_execution_died_before_its_first_write_is_made_from_its_i
 
 def test_an_order_made_from_an_executions_input_can_be_retried_like_any_other(ledger):
     settle(ledger, ORDER, OWNER, FAILED)
-    assert ledger.claim(ORDER, RETRY).starts == 1
+    assert Ledger(ledger).claim(ORDER, RETRY).starts == 1
     entry = ledger.get("ORDER-1")
     assert [step.state for step in entry.history] == ["RECEIVED", "FAILED", "RECEIVED", "ENRICHING"]
     assert (entry.attempt, entry.error) == (2, None)
@@ -95,9 +95,7 @@ def test_an_order_that_has_not_ended_is_brought_to_its_owners_end(ledger, kept, 
 
 @pytest.mark.parametrize("end", ENDS, ids=state_of)
 @pytest.mark.parametrize("state", sorted(TERMINAL))
-def test_an_order_that_has_ended_keeps_its_end_and_notes_how_its_owner_ended_where_that_differs(
-    ledger, kept, state, end
-):
+def test_an_ended_order_keeps_its_end_and_notes_a_different_status(ledger, kept, state, end):
     kept.put_in(state)
     before = kept.item()
     assert settle(ledger, ORDER, OWNER, end) is Settlement.AGREED
@@ -117,13 +115,13 @@ def test_a_retry_forgets_how_the_owner_before_it_ended(ledger, kept):
     kept.put_in(State.FAILED)
     settle(ledger, ORDER, OWNER, STOPPED)
     assert kept.item()["executionStatus"] == "STOPPED"
-    ledger.claim(ORDER, RETRY)
+    Ledger(ledger).claim(ORDER, RETRY)
     assert "executionStatus" not in kept.item()
 
 
 def test_the_status_of_an_owner_that_a_retry_has_replaced_meanwhile_is_not_noted(ledger, kept):
     entry = kept.put_in(State.FAILED)
-    kept.before_write(lambda: ledger.claim(ORDER, RETRY))
+    kept.before_write(lambda: Ledger(ledger).claim(ORDER, RETRY))
     note_status(ledger, entry, "STOPPED")
     after = kept.item()
     assert (after["executionArn"], after["state"]) == ("arn:second", "ENRICHING")
@@ -179,7 +177,7 @@ def test_a_retry_that_died_before_its_first_write_is_the_next_attempt_and_has_en
 @pytest.mark.parametrize("by", ["claim", "settle"])
 def test_the_history_names_the_fields_in_which_a_corrected_retry_differs(ledger, kept, by):
     kept.put_in(State.FAILED)
-    ledger.claim(OTHER_BODY, RETRY) if by == "claim" else settle(ledger, OTHER_BODY, RETRY, FAILED)
+    Ledger(ledger).claim(OTHER_BODY, RETRY) if by == "claim" else settle(ledger, OTHER_BODY, RETRY, FAILED)
     entry = ledger.get("ORDER-1")
     first = next(step for step in entry.history if step.attempt == 2)
     assert first.detail == "retried, corrected: attributes, currency, customerId"
@@ -189,10 +187,10 @@ def test_the_history_names_the_fields_in_which_a_corrected_retry_differs(ledger,
 @pytest.mark.parametrize(
     "late",
     [
-        Execution("ORDER-1", "arn:late", 1, named=True),
-        Execution("ORDER-1", "arn:late", 3, named=True),
-        Execution("ORDER-1", "arn:late", 2, named=False),
-        Execution("ORDER-1", "arn:late"),
+        OrderExecution("ORDER-1", "arn:late", 1, named=True),
+        OrderExecution("ORDER-1", "arn:late", 3, named=True),
+        OrderExecution("ORDER-1", "arn:late", 2, named=False),
+        OrderExecution("ORDER-1", "arn:late"),
     ],
     ids=["an old name", "a name too far", "no name that says 2", "a direct invoke"],
 )
@@ -256,7 +254,7 @@ def test_the_first_conflict_of_an_order_is_noted_by_one_of_two_that_race(ledger,
     assert [conflict["executionArn"] for conflict in ledger.get("ORDER-1").conflicts] == ["arn:2", "arn:1"]
 
 
-def test_an_item_notes_a_hundred_conflicts_and_what_comes_after_is_told_apart(ledger, kept):
+def test_an_item_notes_a_hundred_conflicts_and_reports_the_next(ledger, kept):
     """Called a conflict still, it would be rejected again by every sweep."""
     kept.put_in(State.WAITING)
     for number in range(MAX_CONFLICTS - 1):
@@ -266,12 +264,12 @@ def test_an_item_notes_a_hundred_conflicts_and_what_comes_after_is_told_apart(le
     full = kept.item()
     assert len(full["conflicts"]) == MAX_CONFLICTS
     assert settle(ledger, OTHER_BODY, OTHER, FAILED) is Settlement.AGREED
-    assert settle(ledger, OTHER_BODY, Execution("ORDER-1", "arn:late"), FAILED) is Settlement.CROWDED
+    assert settle(ledger, OTHER_BODY, OrderExecution("ORDER-1", "arn:late"), FAILED) is Settlement.TOO_MANY_CONFLICTS
     note_conflict(ledger, "ORDER-1", "arn:late")
     assert kept.item() == full
 
 
-def test_a_conflict_of_an_order_that_nobody_knows_is_not_noted(ledger, kept):
+def test_a_conflict_of_an_unknown_order_is_not_noted(ledger, kept):
     note_conflict(ledger, "ORDER-1", "arn:1")
     assert kept.item() is None
 
@@ -302,9 +300,11 @@ def test_asking_again_changes_nothing(ledger, kept, state, execution, body):
     assert kept.item() == before
 
 
-def test_an_owner_that_moves_on_meanwhile_is_brought_to_its_end_from_where_it_is_then(ledger, kept):
+def test_an_owner_that_writes_meanwhile_is_ended_from_its_new_state(ledger, kept):
     kept.put_in(State.ENRICHING)
-    acts = kept.before_write(lambda: ledger.enriched(OWNER, {"statusCode": 200}), lambda: ledger.finalizing(OWNER))
+    acts = kept.before_write(
+        lambda: Ledger(ledger).enriched(OWNER, {"statusCode": 200}), lambda: Ledger(ledger).finalizing(OWNER)
+    )
     assert settle(ledger, ORDER, OWNER, STOPPED) is Settlement.RECORDED
     assert acts == []
     after = kept.item()
@@ -315,13 +315,13 @@ def test_an_owner_that_moves_on_meanwhile_is_brought_to_its_end_from_where_it_is
 @pytest.mark.parametrize("ending", [State.COMPLETED, State.CANCELLED])
 def test_an_order_that_ends_meanwhile_keeps_that_end(ledger, kept, ending):
     entry = kept.put_in(State.FINALIZING if ending is State.COMPLETED else State.WAITING)
-    kept.before_write(lambda: ledger.move("ORDER-1", 1, (ending,), unmoved(entry)))
+    kept.before_write(lambda: ledger.move("ORDER-1", 1, (ending,), unchanged(entry)))
     assert settle(ledger, ORDER, OWNER, STOPPED) is Settlement.AGREED
     after = kept.item()
     assert (after["state"], after["executionStatus"], after["version"]) == (ending, "STOPPED", entry.version + 1)
 
 
-def test_of_two_that_end_the_same_attempt_one_writes(ledger, kept):
+def test_two_that_end_the_same_attempt_write_once(ledger, kept):
     kept.put_in(State.WAITING)
     kept.before_write(lambda: settle(ledger, ORDER, OWNER, STOPPED))
     assert settle(ledger, ORDER, OWNER, STOPPED) is Settlement.AGREED
@@ -333,7 +333,7 @@ def test_an_order_that_is_ended_and_retried_meanwhile_is_left_to_the_retry(ledge
 
     def end_and_retry():
         settle(ledger, ORDER, OWNER, STOPPED)
-        ledger.claim(ORDER, RETRY)
+        Ledger(ledger).claim(ORDER, RETRY)
 
     kept.before_write(end_and_retry)
     assert settle(ledger, ORDER, OWNER, STOPPED) is Settlement.AGREED
@@ -342,23 +342,23 @@ def test_an_order_that_is_ended_and_retried_meanwhile_is_left_to_the_retry(ledge
     assert [step["state"] for step in after["history"]].count("STOPPED") == 1
 
 
-def test_an_execution_that_claims_its_order_meanwhile_after_all_is_brought_to_its_end(ledger, kept):
+def test_an_execution_that_claims_its_order_meanwhile_is_ended(ledger, kept):
     """A stalled process of it: Lambda has ended the execution, its first write arrives late."""
-    kept.before_write(lambda: ledger.claim(ORDER, OWNER))
+    kept.before_write(lambda: Ledger(ledger).claim(ORDER, OWNER))
     assert settle(ledger, ORDER, OWNER, STOPPED) is Settlement.RECORDED
     assert [step["state"] for step in kept.item()["history"]] == ["RECEIVED", "ENRICHING", "STOPPED"]
 
 
-def test_an_order_that_another_execution_claims_meanwhile_is_that_ones(ledger, kept):
-    kept.before_write(lambda: ledger.claim(OTHER_BODY, OTHER))
+def test_an_order_that_another_execution_claims_meanwhile_is_unchanged(ledger, kept):
+    kept.before_write(lambda: Ledger(ledger).claim(OTHER_BODY, OTHER))
     assert settle(ledger, ORDER, OWNER, STOPPED) is Settlement.CONFLICT
     after = kept.item()
     assert (after["executionArn"], after["state"]) == ("arn:other", "ENRICHING")
 
 
-def test_a_retry_that_claims_its_order_meanwhile_after_all_is_brought_to_its_end(ledger, kept):
+def test_a_retry_that_claims_its_order_meanwhile_is_ended(ledger, kept):
     kept.put_in(State.FAILED)
-    kept.before_write(lambda: ledger.claim(ORDER, RETRY))
+    kept.before_write(lambda: Ledger(ledger).claim(ORDER, RETRY))
     assert settle(ledger, ORDER, RETRY, STOPPED) is Settlement.RECORDED
     after = kept.item()
     assert [(step["state"], step["attempt"]) for step in after["history"]][-3:] == [
@@ -368,49 +368,49 @@ def test_a_retry_that_claims_its_order_meanwhile_after_all_is_brought_to_its_end
     ]
 
 
-def test_of_two_that_record_the_same_dead_retry_one_writes(ledger, kept):
+def test_two_that_record_the_same_dead_retry_write_once(ledger, kept):
     kept.put_in(State.FAILED)
     kept.before_write(lambda: settle(ledger, ORDER, RETRY, STOPPED))
     assert settle(ledger, ORDER, RETRY, STOPPED) is Settlement.AGREED
     assert [step["attempt"] for step in kept.item()["history"]].count(2) == 2
 
 
-def test_an_item_that_disappears_meanwhile_is_an_error_and_made_anew_when_asked_again(ledger, kept, dynamodb):
+def test_an_item_deleted_meanwhile_is_an_error_and_created_the_next_time(ledger, kept, dynamodb):
     kept.put_in(State.WAITING)
     kept.before_write(lambda: dynamodb.delete_item(TableName="LedgerTable", Key={"orderId": {"S": "ORDER-1"}}))
-    with pytest.raises(IllegalTransition, match="not in the ledger"):
+    with pytest.raises(OrderUnknown, match="not in the ledger"):
         settle(ledger, ORDER, OWNER, STOPPED)
     assert settle(ledger, ORDER, OWNER, STOPPED) is Settlement.RECORDED
     assert [step["state"] for step in kept.item()["history"]] == ["RECEIVED", "STOPPED"]
 
 
-def test_an_attempt_is_ended_by_its_entry_alone_from_where_it_is_by_then(ledger, kept):
+def test_an_attempt_is_ended_from_an_outdated_entry(ledger, kept):
     """Where an execution is gone, the entry that was read is all there is to go by."""
     entry = kept.put_in(State.ENRICHING)
-    kept.before_write(lambda: ledger.enriched(OWNER, {"statusCode": 200}))
-    assert end_attempt(ledger, entry, FAILED) is None
+    kept.before_write(lambda: Ledger(ledger).enriched(OWNER, {"statusCode": 200}))
+    assert end_attempt(ledger, entry, FAILED) == Written()
     assert kept.item()["state"] == "FAILED"
 
 
 @pytest.mark.parametrize("meanwhile", ["ended", "retried"])
-def test_an_attempt_that_has_ended_meanwhile_is_not_ended_by_its_entry(ledger, kept, meanwhile):
+def test_an_attempt_that_ended_meanwhile_is_not_ended_again(ledger, kept, meanwhile):
     entry = kept.put_in(State.WAITING)
 
     def end():
         settle(ledger, ORDER, OWNER, STOPPED)
         if meanwhile == "retried":
-            ledger.claim(ORDER, RETRY)
+            Ledger(ledger).claim(ORDER, RETRY)
 
     kept.before_write(end)
-    found = end_attempt(ledger, entry, FAILED)
-    assert found == ledger.get("ORDER-1")
+    outcome = end_attempt(ledger, entry, FAILED)
+    assert outcome == Refused(ledger.get("ORDER-1"))
     assert [step["state"] for step in kept.item()["history"]].count("FAILED") == 0
 
 
 # ── what is kept has an end ───────────────────────────────────────────────────────────────────────
 
 
-def test_of_an_errors_type_and_text_the_ledger_keeps_the_beginning(ledger, kept):
+def test_an_errors_type_and_message_are_cut(ledger, kept):
     """Whoever stops an execution may give a megabyte of reasons; an item holds 400 KB."""
     long = End(State.STOPPED, "T" * 500_000, "\U0001f600" * 500_000)
     settle(ledger, ORDER, OWNER, long)
@@ -428,7 +428,7 @@ def test_a_text_is_cut_by_bytes_and_never_inside_a_character(character, before):
     assert MAX_TEXT_BYTES - len(character.encode()) < len(kept.encode()) <= MAX_TEXT_BYTES
 
 
-def test_a_lone_surrogate_in_a_reason_does_not_keep_an_order_from_its_end(ledger, kept):
+def test_an_order_ends_despite_a_lone_surrogate_in_the_reason(ledger, kept):
     """Lambda's JSON can carry one, and DynamoDB refuses it."""
     settle(ledger, ORDER, OWNER, End(State.STOPPED, "Broken", "half \ud83d"))
     assert kept.item()["error"]["message"] == "half \\ud83d"
@@ -443,12 +443,12 @@ def test_an_execution_named_for_an_attempt_after_the_last_changes_nothing(ledger
     if state:
         kept.put_in(state, owner=replace(OWNER, attempt=MAX_ATTEMPT))
     before = kept.item()
-    after_last = Execution("ORDER-1", "arn:late", MAX_ATTEMPT + 1, named=True)
+    after_last = OrderExecution("ORDER-1", "arn:late", MAX_ATTEMPT + 1, named=True)
     assert settle(ledger, body, after_last, STOPPED) is Settlement.AFTER_LAST_ATTEMPT
     assert kept.item() == before
 
 
-def test_an_attempt_after_the_last_that_an_older_version_let_begin_is_brought_to_its_end(ledger, kept):
+def test_an_attempt_after_the_last_that_already_began_is_ended(ledger, kept):
     old = replace(OWNER, attempt=MAX_ATTEMPT + 7)
     kept.put_in(State.WAITING, owner=old)
     assert settle(ledger, ORDER, old, STOPPED) is Settlement.RECORDED

@@ -8,13 +8,14 @@ import pytest
 
 from reconciler import sweep as sweep_module
 from reconciler.marks import Mark
-from reconciler.sweep import LATE, RESERVE_S, STILL, Sweep
+from reconciler.sweep import LOOKBACK, RESERVE_SECONDS, STALL_THRESHOLD, Sweep
 from shared.aws.clock import timestamp
 from shared.errors import ExecutionUnavailable, LedgerUnavailable
-from shared.executions.client import ExecutionSummary
-from shared.executions.names import Execution
+from shared.executions.client import EndedExecution
+from shared.executions.names import OrderExecution
 from shared.ledger.owner import Ledger
 from shared.ledger.states import State
+from shared.ledger.table import LedgerTable
 from shared.orders.order import parse_order
 from tests.unit.test_executions import name_of
 from tests.unit.transport import refusal
@@ -42,24 +43,24 @@ class Bench:
 
     def order(self, order_id, arn, state, unmoved):
         """An order that an execution brought to a state so long ago."""
-        ledger = Ledger(self._dynamodb, "LedgerTable", now=lambda: timestamp(datetime.now(UTC) - unmoved))
-        owner = Execution(order_id, arn, 1, named=True)
+        ledger = LedgerTable(self._dynamodb, "LedgerTable", now=lambda: timestamp(datetime.now(UTC) - unmoved))
+        owner = OrderExecution(order_id, arn, 1, named=True)
         order = parse_order(f'{{"orderId": "{order_id}"}}')
         if state is State.RECEIVED:
             ledger.begin(order, owner, (state,), None, fields={"enrichStarts": 0})
             return
-        ledger.claim(order, owner)
+        Ledger(ledger).claim(order, owner)
         if state is State.ENRICHING:
             return
-        ledger.enriched(owner, {})
+        Ledger(ledger).enriched(owner, {})
         if state is State.FINALIZING:
-            ledger.finalizing(owner)
+            Ledger(ledger).finalizing(owner)
 
     def run(self, remaining_s=lambda: 250.0):
         return self.sweep.run(remaining_s)
 
     def state(self, order_id):
-        entry = self.sweep.reconciler.ledger.get(order_id)
+        entry = self.sweep.examiner.ledger.get(order_id)
         return entry and entry.state
 
     def logged(self, message):
@@ -68,8 +69,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(reconciler, on_lambda, dynamodb, log):
-    return Bench(Sweep(reconciler, WAIT, EXECUTION_TIMEOUT, reconciler.logger), on_lambda, dynamodb, log)
+def bench(examiner, on_lambda, dynamodb, log):
+    return Bench(Sweep(examiner, WAIT, EXECUTION_TIMEOUT, examiner.logger), on_lambda, dynamodb, log)
 
 
 # ── what it finds ─────────────────────────────────────────────────────────────────────────────────
@@ -84,7 +85,7 @@ def test_an_execution_that_died_before_its_first_write_is_found_by_lambdas_list(
 
 def test_an_order_whose_execution_is_gone_is_found_by_the_ledgers_list(bench, on_lambda):
     arn = bench.execution("GONE")
-    bench.order("GONE", arn, State.WAITING, unmoved=STILL + WAIT + MARGIN)
+    bench.order("GONE", arn, State.WAITING, unmoved=STALL_THRESHOLD + WAIT + MARGIN)
     on_lambda.forget(arn)
     assert bench.run()["cases"] == 1
     assert bench.state("GONE") == "FAILED"
@@ -92,13 +93,13 @@ def test_an_order_whose_execution_is_gone_is_found_by_the_ledgers_list(bench, on
 
 def test_an_order_in_both_lists_ends_once(bench):
     arn = bench.execution("BOTH", "STOPPED")
-    bench.order("BOTH", arn, State.WAITING, unmoved=STILL + WAIT + MARGIN)
+    bench.order("BOTH", arn, State.WAITING, unmoved=STALL_THRESHOLD + WAIT + MARGIN)
     assert bench.run() == {"cases": 2, "failed": 0, "left": 0}
-    entry = bench.sweep.reconciler.ledger.get("BOTH")
+    entry = bench.sweep.examiner.ledger.get("BOTH")
     assert [step.state for step in entry.history].count("STOPPED") == 1
 
 
-def test_a_sweep_after_a_sweep_finds_nothing_to_do_and_reads_nothing_of_lambda_for_what_is_settled(bench, on_lambda):
+def test_a_second_sweep_reads_no_settled_execution(bench, on_lambda):
     for number in range(5):
         bench.execution(f"LOST-{number}", "FAILED")
     bench.run()
@@ -107,7 +108,7 @@ def test_a_sweep_after_a_sweep_finds_nothing_to_do_and_reads_nothing_of_lambda_f
     assert on_lambda.count("GetDurableExecution") == reads
 
 
-def test_nothing_to_look_at_is_a_sweep_too(bench):
+def test_a_sweep_without_cases_is_logged(bench):
     assert bench.run() == {"cases": 0, "failed": 0, "left": 0}
     (line,) = bench.logged("swept")
     assert (line["level"], line["cases"], line["failed"], line["left"]) == ("INFO", 0, 0, 0)
@@ -143,7 +144,7 @@ def test_a_lost_order_among_two_thousand_marked_executions_is_found_by_one_sweep
     assert requests.count("BatchGetItem") == 21 + 1
 
 
-def test_a_duplicate_that_left_no_trace_is_read_once_and_its_name_costs_no_read_after(bench, on_lambda):
+def test_a_duplicate_without_a_trace_is_read_once(bench, on_lambda):
     bench.order("ONCE", bench.execution("ONCE"), State.WAITING, unmoved=timedelta())
     on_lambda.records.clear()
     bench.execution("ONCE", "FAILED")
@@ -153,9 +154,7 @@ def test_a_duplicate_that_left_no_trace_is_read_once_and_its_name_costs_no_read_
 
 
 @pytest.mark.parametrize("operation", ["BatchGetItem", "PutItem"])
-def test_while_marks_cannot_be_had_nothing_is_lost_and_the_next_sweep_looks_again(
-    bench, on_lambda, dynamodb, operation
-):
+def test_without_marks_nothing_is_lost_and_the_next_sweep_examines_again(bench, on_lambda, dynamodb, operation):
     bad_invokes(on_lambda, 2)
     bench.execution("LOST", "FAILED")
     away = [True]
@@ -181,8 +180,8 @@ def test_while_marks_cannot_be_had_nothing_is_lost_and_the_next_sweep_looks_agai
 
 
 @pytest.mark.parametrize("state", [State.RECEIVED, State.ENRICHING, State.WAITING, State.FINALIZING])
-def test_an_order_is_looked_at_once_it_has_stood_still_for_longer_than_it_should(bench, on_lambda, state):
-    patience = STILL + (WAIT if state is State.WAITING else timedelta())
+def test_an_order_is_examined_after_its_stall_threshold(bench, on_lambda, state):
+    patience = STALL_THRESHOLD + (WAIT if state is State.WAITING else timedelta())
     for order_id, unmoved in (("EARLY", patience - MARGIN), ("LATE", patience + MARGIN)):
         arn = bench.execution(order_id)
         bench.order(order_id, arn, state, unmoved)
@@ -191,7 +190,7 @@ def test_an_order_is_looked_at_once_it_has_stood_still_for_longer_than_it_should
     assert (bench.state("EARLY"), bench.state("LATE")) == (state, "FAILED")
 
 
-def test_an_order_that_waits_under_an_older_longer_wait_is_looked_at_and_left_alone(bench):
+def test_an_order_in_an_older_longer_wait_is_examined_and_unchanged(bench):
     arn = bench.execution("OLD")
     bench.order("OLD", arn, State.WAITING, unmoved=100 * WAIT)
     assert bench.run() == {"cases": 1, "failed": 0, "left": 0}
@@ -208,23 +207,23 @@ def test_a_paused_execution_is_not_lost(bench, on_lambda):
 
 def test_an_open_order_whose_execution_succeeded_is_an_error_in_the_log(bench):
     arn = bench.execution("ODD", "SUCCEEDED")
-    bench.order("ODD", arn, State.FINALIZING, unmoved=STILL + MARGIN)
+    bench.order("ODD", arn, State.FINALIZING, unmoved=STALL_THRESHOLD + MARGIN)
     assert bench.run()["failed"] == 0
     assert bench.state("ODD") == "FINALIZING"
     (line,) = bench.logged("execution succeeded, order did not complete")
     assert (line["level"], line["orderId"]) == ("ERROR", "ODD")
 
 
-def test_an_end_is_looked_for_until_a_day_after_it_however_long_the_execution_ran(bench):
+def test_an_end_is_found_for_a_day_however_long_the_execution_ran(bench):
     """The execution's timeout bounds what is listed, its end what is looked at."""
-    bench.execution("LONG", "FAILED", started=EXECUTION_TIMEOUT + LATE - MARGIN, ended=LATE - MARGIN)
-    bench.execution("OVER", "FAILED", started=EXECUTION_TIMEOUT, ended=LATE + MARGIN)
-    bench.execution("BEFORE", "FAILED", started=EXECUTION_TIMEOUT + LATE + MARGIN, ended=LATE - MARGIN)
+    bench.execution("LONG", "FAILED", started=EXECUTION_TIMEOUT + LOOKBACK - MARGIN, ended=LOOKBACK - MARGIN)
+    bench.execution("OVER", "FAILED", started=EXECUTION_TIMEOUT, ended=LOOKBACK + MARGIN)
+    bench.execution("BEFORE", "FAILED", started=EXECUTION_TIMEOUT + LOOKBACK + MARGIN, ended=LOOKBACK - MARGIN)
     assert bench.run()["cases"] == 1
     assert [bench.state(order_id) for order_id in ("LONG", "OVER", "BEFORE")] == ["FAILED", None, None]
 
 
-def test_an_end_that_lambda_gives_no_time_of_is_looked_at(bench, on_lambda):
+def test_an_end_without_a_time_is_examined(bench, on_lambda):
     arn = bench.execution("UNDATED", "FAILED")
     del on_lambda.records[arn]["EndTimestamp"]
     bench.run()
@@ -234,7 +233,7 @@ def test_an_end_that_lambda_gives_no_time_of_is_looked_at(bench, on_lambda):
 # ── what goes wrong ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_case_that_fails_is_logged_and_keeps_no_other_waiting(bench, on_lambda):
+def test_a_case_that_fails_is_logged_and_the_others_are_examined(bench, on_lambda):
     arns = [bench.execution(f"LOST-{number}", "FAILED") for number in range(6)]
     on_lambda.fail("GetDurableExecution", *[refusal(429, "TooManyRequestsException")] * 2)
     assert bench.run() == {"cases": 6, "failed": 2, "left": 0}
@@ -246,9 +245,9 @@ def test_a_case_that_fails_is_logged_and_keeps_no_other_waiting(bench, on_lambda
     assert all(bench.state(f"LOST-{number}") == "FAILED" for number in range(6))
 
 
-def test_an_item_that_cannot_be_read_keeps_no_other_waiting(bench, on_lambda, dynamodb):
+def test_when_an_item_cannot_be_read_the_others_are_examined(bench, on_lambda, dynamodb):
     arn = bench.execution("GONE")
-    bench.order("GONE", arn, State.WAITING, unmoved=STILL + WAIT + MARGIN)
+    bench.order("GONE", arn, State.WAITING, unmoved=STALL_THRESHOLD + WAIT + MARGIN)
     on_lambda.forget(arn)
     broken = {"orderId": {"S": "BROKEN"}, "stateShard": {"S": "WAITING#0"}, "updatedAt": {"S": "2026-01-01"}}
     dynamodb.put_item(TableName="LedgerTable", Item=broken)
@@ -257,9 +256,9 @@ def test_an_item_that_cannot_be_read_keeps_no_other_waiting(bench, on_lambda, dy
     assert bench.state("GONE") == "FAILED"
 
 
-def test_a_list_that_cannot_be_had_keeps_the_other_not_waiting_and_the_sweep_ends_in_its_error(bench, on_lambda):
+def test_when_lambdas_list_fails_the_ledgers_is_examined_and_the_error_raised(bench, on_lambda):
     gone = bench.execution("GONE")
-    bench.order("GONE", gone, State.WAITING, unmoved=STILL + WAIT + MARGIN)
+    bench.order("GONE", gone, State.WAITING, unmoved=STALL_THRESHOLD + WAIT + MARGIN)
     on_lambda.forget(gone)
     on_lambda.fail("ListDurableExecutionsByFunction", refusal(429, "TooManyRequestsException"))
     with pytest.raises(ExecutionUnavailable):
@@ -268,7 +267,7 @@ def test_a_list_that_cannot_be_had_keeps_the_other_not_waiting_and_the_sweep_end
     assert bench.logged("list not to be had")[0]["level"] == "ERROR"
 
 
-def test_the_ledgers_list_that_cannot_be_had_keeps_lambdas_not_waiting(bench, dynamodb):
+def test_when_the_ledgers_list_fails_lambdas_is_examined(bench, dynamodb):
     bench.execution("LOST", "FAILED")
 
     def refuse(**_):
@@ -281,15 +280,15 @@ def test_the_ledgers_list_that_cannot_be_had_keeps_lambdas_not_waiting(bench, dy
     assert bench.state("LOST") == "FAILED"
 
 
-def test_the_pages_had_before_a_list_broke_off_are_looked_at(bench):
+def test_the_pages_before_a_listing_error_are_examined(bench):
     class BreaksOff:
-        get = bench.sweep.reconciler.executions.get
+        get = bench.sweep.examiner.executions.get
 
         def ended_badly(self, _since):
-            yield [ExecutionSummary(bench.execution("LOST", "FAILED"), "FAILED")]
+            yield [EndedExecution(bench.execution("LOST", "FAILED"), "FAILED")]
             raise ExecutionUnavailable("Lambda: TooManyRequestsException")
 
-    broken = replace(bench.sweep, reconciler=replace(bench.sweep.reconciler, executions=BreaksOff()))
+    broken = replace(bench.sweep, examiner=replace(bench.sweep.examiner, executions=BreaksOff()))
     with pytest.raises(ExecutionUnavailable):
         broken.run(lambda: 250.0)
     assert bench.state("LOST") == "FAILED"
@@ -299,16 +298,16 @@ def test_the_pages_had_before_a_list_broke_off_are_looked_at(bench):
 
 
 @pytest.mark.parametrize("done", [0, 2, 5])
-def test_near_its_deadline_a_sweep_begins_nothing_new_and_says_what_it_left(bench, done):
+def test_near_its_timeout_a_sweep_begins_no_case_and_logs_what_is_left(bench, done):
     for number in range(5):
         bench.execution(f"LOST-{number}", "FAILED")
-    remaining = iter([250.0] * done + [RESERVE_S - 0.1])
+    remaining = iter([250.0] * done + [RESERVE_SECONDS - 0.1])
     assert bench.run(lambda: next(remaining)) == {"cases": 5, "failed": 0, "left": 5 - done}
     assert [bench.state(f"LOST-{number}") for number in range(5)].count("FAILED") == done
     assert [line["left"] for line in bench.logged("sweep not finished")] == ([5 - done] if done < 5 else [])
 
 
-def test_what_one_sweep_leaves_comes_to_its_turn_in_another(bench):
+def test_a_case_that_one_sweep_leaves_is_examined_by_another(bench):
     """In the list's own order the first cases would take every sweep's time, and the last never have theirs."""
     for number in range(4):
         bench.execution(f"LOST-{number}", "FAILED")
@@ -321,20 +320,20 @@ def test_what_one_sweep_leaves_comes_to_its_turn_in_another(bench):
 
 
 @pytest.mark.parametrize("pages", [2, 3])
-def test_a_list_is_read_as_far_as_a_sweep_can_go_and_what_is_cut_off_is_in_the_log(bench, monkeypatch, pages):
+def test_a_list_is_read_up_to_its_limit_and_the_cut_is_logged(bench, monkeypatch, pages):
     monkeypatch.setattr(sweep_module, "_MAX_PAGES", 2)
 
     class Many:
-        get = bench.sweep.reconciler.executions.get
+        get = bench.sweep.examiner.executions.get
         asked = 0
 
         def ended_badly(self, _since):
             for number in range(pages):
                 self.asked += 1
-                yield [ExecutionSummary(bench.execution(f"LOST-{number}", "FAILED"), "FAILED")]
+                yield [EndedExecution(bench.execution(f"LOST-{number}", "FAILED"), "FAILED")]
 
     many = Many()
-    cut = replace(bench.sweep, reconciler=replace(bench.sweep.reconciler, executions=many))
+    cut = replace(bench.sweep, examiner=replace(bench.sweep.examiner, executions=many))
     assert cut.run(lambda: 250.0) == {"cases": 2, "failed": 0, "left": 0}
     assert many.asked == min(pages, 3)
     assert len(bench.logged("more executions ended badly than a sweep lists")) == (pages > 2)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from orchestrator import steps
 from shared.errors import PermanentError
 from shared.executions.names import MAX_ATTEMPT
-from shared.ledger.owner import AlreadyCompleted, Claimed
+from shared.ledger.owner import AlreadyCompleted, Claimed, Ledger
 from shared.ledger.states import RETRYABLE, State
 from tests.protocol import ledger_model as model
 from tests.protocol.ledger_model import EDGES
@@ -44,7 +44,7 @@ class Process:
         self.answers = []
         self.taken = 0
         self.enricher = EnricherStandIn(next(_numbers))
-        me, ledger = followed.me(i), _Noted(followed.ledger, self.answers)
+        me, ledger = followed.me(i), _Noted(Ledger(followed.ledger), self.answers)
         if point == CLAIM:
             self.call = Call(steps.enrich, followed.order(i), me, ledger, self.enricher)
         elif point == FINALIZE:
@@ -178,9 +178,9 @@ class Reconciliation(_Other):
         self.justified = False
         self.wrote = False
         if i is None:
-            call = Call(followed.reconciler.unmoved, followed.order_id)
+            call = Call(followed.examiner.examine_order, followed.order_id)
         else:
-            call = Call(followed.reconciler.ended, followed.arn(i), self.told)
+            call = Call(followed.examiner.examine_execution, followed.arn(i), self.told)
         super().__init__(followed, call)
 
     def saw(self, request, before, after):

@@ -11,13 +11,13 @@ from unittest.mock import Mock
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 
-from reconciler.reconciler import Reconciler
+from reconciler.examiner import Examiner
 from shared.aws.rejected_orders import RejectedOrders
-from shared.executions.client import OrderExecutions
+from shared.executions.client import ExecutionsClient
 from shared.executions.names import ExecutionName, execution_of, stack_hash
 from shared.ledger.entry import LedgerEntry
-from shared.ledger.owner import Ledger
 from shared.ledger.states import RETRYABLE, State
+from shared.ledger.table import LedgerTable
 from shared.orders.order import parse_order
 from tests.protocol.actors import Cancellation, Process, Reconciliation, Retrial
 from tests.protocol.explore import wrong_always, wrong_at_rest
@@ -58,10 +58,10 @@ class Followed:
         self.stalled = []
         self.others = []
         self.queue = QueueStandIn()
-        self.ledger = Ledger(dynamodb, table)
-        self.executions = OrderExecutions(LambdaStandIn(self), f"{ORCHESTRATOR}:prod", STACK_ID)
+        self.ledger = LedgerTable(dynamodb, table)
+        self.executions = ExecutionsClient(LambdaStandIn(self), f"{ORCHESTRATOR}:prod", STACK_ID)
         rejected = RejectedOrders(self.queue, "https://sqs.us-east-1.amazonaws.com/123456789012/rejected")
-        self.reconciler = Reconciler(
+        self.examiner = Examiner(
             self.ledger, self.executions, rejected, MarksStandIn(), STACK_ID, pace=Mock(), logger=Mock()
         )
 

@@ -33,6 +33,7 @@ ORDER_CANCELLED = "OrderCancelled"
 TOO_MANY_ATTEMPTS = "TooManyAttempts"
 REFUSALS = frozenset({ORDER_CONFLICT, ORDER_IN_PROGRESS, ORDER_ENDED, ORDER_CANCELLED, TOO_MANY_ATTEMPTS})
 ILLEGAL_TRANSITION = "IllegalTransition"
+ORDER_UNKNOWN = "OrderUnknown"
 TOO_MANY_STARTS = "TooManyStarts"
 
 
@@ -117,7 +118,7 @@ def claim(  # noqa: PLR0911 (the design's table, row by row)
 def advance(rules: Rules, item: Item | None, me: int, targets: tuple[State, ...]) -> tuple[Item | None, str]:
     """A later write of an execution: its next state, or states that it reaches together."""
     if item is None:
-        return item, ILLEGAL_TRANSITION
+        return item, ORDER_UNKNOWN
     if rules.fence and item.owner != me:
         return item, _refusal(item)
     if not rules.predecessor or (item.state, targets[0]) in EDGES:

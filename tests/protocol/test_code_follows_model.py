@@ -58,7 +58,7 @@ def followed(dynamodb, ledger_table):
     return lambda rules: Followed(dynamodb, ledger_table, f"ORDER-{next(numbers)}", rules)
 
 
-def test_the_code_does_as_the_model_in_every_situation(followed):
+def test_the_code_follows_the_model_in_every_situation(followed):
     paths = covering_paths([scenario for name, scenario in SCENARIOS.items() if name not in LARGE], Rules())
     assert len(paths) > 100
     for path in paths:

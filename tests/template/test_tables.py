@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import pytest
 
-from shared.executions.names import Execution
+from shared.executions.names import OrderExecution
 from shared.ledger.entry import STATE_INDEX, state_shard
 from shared.ledger.owner import Ledger
 from shared.ledger.states import State
+from shared.ledger.table import LedgerWriter
 from shared.orders.order import parse_order
 
 
@@ -41,8 +42,8 @@ def test_the_index_has_the_name_that_the_ledger_asks_by_and_projects_its_keys_al
 
 
 def test_the_indexs_keys_are_what_the_ledger_writes(properties, dynamodb, ledger_table):
-    Ledger(dynamodb, ledger_table, now=lambda: "2026-01-01T00:00:00.000Z").claim(
-        parse_order('{"orderId": "ORDER-123"}'), Execution("ORDER-123", "arn:me")
+    Ledger(LedgerWriter(dynamodb, ledger_table, now=lambda: "2026-01-01T00:00:00.000Z")).claim(
+        parse_order('{"orderId": "ORDER-123"}'), OrderExecution("ORDER-123", "arn:me")
     )
     (item,) = dynamodb.scan(TableName=ledger_table)["Items"]
     (index,) = properties("LedgerTable")["GlobalSecondaryIndexes"]

@@ -14,7 +14,7 @@ def longest_call(client):
 
 
 def ledger_call(handlers):
-    return longest_call(handlers.orchestrator.PIPELINE.ledger._client)
+    return longest_call(handlers.orchestrator.PIPELINE.ledger._writer._client)
 
 
 def enricher_call(handlers):
@@ -22,7 +22,7 @@ def enricher_call(handlers):
 
 
 def test_a_start_that_hangs_is_given_up_before_ingest_stops_waiting(handlers, properties):
-    reserve = handlers.ingest.DEADLINE_RESERVE_S
+    reserve = handlers.ingest.DEADLINE_RESERVE_SECONDS
     starts = longest_call(handlers.ingest._intake.executions._client)
     assert starts < properties("OrderIngest")["Timeout"] - reserve
     assert reserve >= 1
@@ -30,7 +30,7 @@ def test_a_start_that_hangs_is_given_up_before_ingest_stops_waiting(handlers, pr
 
 def test_a_reject_that_hangs_is_given_up_before_ingest_stops_waiting(handlers, properties):
     rejects = longest_call(handlers.ingest._intake.rejected._client)
-    assert rejects < properties("OrderIngest")["Timeout"] - handlers.ingest.DEADLINE_RESERVE_S
+    assert rejects < properties("OrderIngest")["Timeout"] - handlers.ingest.DEADLINE_RESERVE_SECONDS
 
 
 def test_a_customers_table_that_hangs_is_given_up_before_the_enricher_is(handlers, properties):
@@ -52,7 +52,7 @@ def test_the_longest_finalize_step_ends_before_the_orchestrators_invocation(hand
 
 
 def test_the_orchestrators_clients_leave_trying_again_to_the_steps_policies(handlers):
-    for part in (handlers.orchestrator.PIPELINE.ledger, handlers.orchestrator.PIPELINE.enricher):
+    for part in (handlers.orchestrator.PIPELINE.ledger._writer, handlers.orchestrator.PIPELINE.enricher):
         assert part._client.meta.config.retries["total_max_attempts"] == 1
 
 
@@ -73,28 +73,28 @@ def test_a_status_change_stays_hidden_for_six_invocations(properties):
 
 def test_a_sweep_leaves_itself_time_for_the_case_it_has_begun(handlers):
     """A case reads the ledger, the execution and the ledger again, writes it, rejects, and notes that."""
-    from reconciler.sweep import RESERVE_S
+    from reconciler.sweep import RESERVE_SECONDS
 
     # Only what hangs takes its whole time, and a case ends at the first that does.
-    reconciler = handlers.reconciler._reconciler
+    reconciler = handlers.reconciler._examiner
     slowest = max(
         longest_call(part._client) for part in (reconciler.ledger, reconciler.executions, reconciler.rejected)
     )
     # A mark that hangs does not end the case: it is looked for, and it is put.
-    assert slowest + 2 * longest_call(reconciler.marks._client) < RESERVE_S
+    assert slowest + 2 * longest_call(reconciler.marks._client) < RESERVE_SECONDS
 
 
 def test_ten_status_changes_end_in_time_while_marks_hang(handlers, properties):
     mapping = properties("OrderReconcilerStatusChanges")
-    marks = longest_call(handlers.reconciler._reconciler.marks._client)
+    marks = longest_call(handlers.reconciler._examiner.marks._client)
     assert mapping["BatchSize"] * 2 * marks < properties("OrderReconciler")["Timeout"]
 
 
 def test_a_mark_is_kept_as_long_as_lambdas_list_can_have_its_execution(handlers):
-    from reconciler.sweep import LATE
+    from reconciler.sweep import LOOKBACK
 
-    marks, sweep = handlers.reconciler._reconciler.marks, handlers.reconciler._sweep
-    assert marks._keep == LATE + sweep.execution_timeout
+    marks, sweep = handlers.reconciler._examiner.marks, handlers.reconciler._sweep
+    assert marks._keep == LOOKBACK + sweep.execution_timeout
 
 
 def test_a_sweep_ends_before_the_next_begins(properties):

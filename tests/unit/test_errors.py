@@ -22,10 +22,12 @@ from shared.errors import (
     OrderError,
     OrderInProgress,
     OrderTooLarge,
+    OrderUnknown,
     PermanentError,
     TooManyAttempts,
     TooManyStarts,
     TransientError,
+    bare_class_name,
     restored,
 )
 
@@ -36,6 +38,7 @@ IN_STEPS = [
     OrderInProgress,
     OrderEnded,
     OrderCancelled,
+    OrderUnknown,
     IllegalTransition,
     TooManyStarts,
     LedgerUnavailable,
@@ -73,7 +76,7 @@ def test_an_error_is_either_permanent_or_transient():
 
 
 @pytest.mark.parametrize("cls", IN_STEPS)
-def test_what_a_step_raises_is_restored_from_what_the_sdk_keeps_of_it(cls):
+def test_an_error_of_a_step_is_restored_from_what_the_sdk_stores(cls):
     raised = cls("order A is WAITING (attempt 1, arn:me)")
     kept = ErrorObject.from_exception(raised)
     again = restored(kept.type, kept.message)
@@ -94,6 +97,22 @@ def test_what_a_step_raises_is_restored_from_what_the_sdk_keeps_of_it(cls):
 )
 def test_what_is_not_the_pipelines_is_not_restored(error_type):
     assert restored(error_type, "message") is None
+
+
+@pytest.mark.parametrize(
+    ("error_type", "bare"),
+    [
+        ("shared.errors.OrderConflict", "OrderConflict"),
+        ("json.decoder.JSONDecodeError", "JSONDecodeError"),
+        ("OrderConflict", "OrderConflict"),
+        ("Runtime.ExitError", "Runtime.ExitError"),
+        ("ops.maintenance", "ops.maintenance"),
+        ("stopped for v1.Two", "stopped for v1.Two"),
+        ("", ""),
+    ],
+)
+def test_an_error_type_is_the_class_name_without_its_modules(error_type, bare):
+    assert bare_class_name(error_type) == bare
 
 
 def test_a_refusal_leaves_the_ledger_as_it_is():

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
 from shared.errors import ExecutionUnavailable
-from shared.executions.client import ENDED_BADLY, ExecutionRecord, ExecutionSummary, OrderExecutions
+from shared.executions.client import ENDED_BADLY, EndedExecution, ExecutionDetails, ExecutionsClient
 from tests.unit.test_executions import ALIAS, EXECUTION, RUN_ID, STACK_ID, name_of
 from tests.unit.transport import Endpoint, client, refusal
 
@@ -34,7 +34,7 @@ CALLS = {
 
 def answered(operation, *answers):
     lambda_client = client("lambda")
-    return Endpoint(lambda_client, operation, *answers), OrderExecutions(lambda_client, ALIAS, STACK_ID)
+    return Endpoint(lambda_client, operation, *answers), ExecutionsClient(lambda_client, ALIAS, STACK_ID)
 
 
 def ok(**body):
@@ -54,7 +54,7 @@ def summary(status="FAILED", run_id=RUN_ID, **more):
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: getattr(failure, "fmt", str(failure))[:60])
-def test_whatever_keeps_lambda_from_answering_may_pass(call, failure):
+def test_every_failure_of_lambda_is_transient(call, failure):
     _, executions = answered(call, failure)
     with pytest.raises(ExecutionUnavailable):
         CALLS[call](executions)
@@ -66,7 +66,7 @@ def test_whatever_keeps_lambda_from_answering_may_pass(call, failure):
 @pytest.mark.parametrize("status", ["RUNNING", "SUCCEEDED", "PAUSING", "PAUSED", "DELETING"])
 def test_an_execution_is_read_with_its_status_and_the_text_it_was_started_with(status):
     endpoint, executions = answered("GetDurableExecution", ok(**summary(status, InputPayload='{"orderId": "A"}')))
-    assert executions.get(ARN) == ExecutionRecord(ARN, status, '{"orderId": "A"}')
+    assert executions.get(ARN) == ExecutionDetails(ARN, status, '{"orderId": "A"}')
     assert unquote(urlsplit(endpoint.requests[0].url).path).endswith(f"/durable-executions/{ARN}")
 
 
@@ -74,15 +74,21 @@ def test_an_execution_is_read_with_its_status_and_the_text_it_was_started_with(s
 def test_an_execution_that_ended_badly_is_read_with_its_reason(status):
     reason = {"ErrorType": "Broken", "ErrorMessage": "it broke"}
     _, executions = answered("GetDurableExecution", ok(**summary(status, InputPayload="{}", Error=reason)))
-    assert executions.get(ARN) == ExecutionRecord(ARN, status, "{}", "Broken", "it broke")
+    assert executions.get(ARN) == ExecutionDetails(ARN, status, "{}", "Broken", "it broke")
 
 
-def test_an_execution_of_which_lambda_says_only_its_status_is_read_all_the_same():
+def test_an_error_that_the_sdk_names_with_its_module_is_read_by_its_class_name():
+    reason = {"ErrorType": "shared.errors.OrderConflict", "ErrorMessage": "another body"}
+    _, executions = answered("GetDurableExecution", ok(**summary("FAILED", Error=reason)))
+    assert executions.get(ARN).error_type == "OrderConflict"
+
+
+def test_an_execution_with_only_a_status_is_read():
     _, executions = answered("GetDurableExecution", ok(**summary("TIMED_OUT")))
-    assert executions.get(ARN) == ExecutionRecord(ARN, "TIMED_OUT", "")
+    assert executions.get(ARN) == ExecutionDetails(ARN, "TIMED_OUT", "")
 
 
-def test_an_execution_that_lambda_keeps_no_more_is_none():
+def test_a_deleted_or_expired_execution_is_none():
     _, executions = answered("GetDurableExecution", GONE)
     assert executions.get(ARN) is None
 
@@ -98,7 +104,7 @@ def test_an_execution_is_stopped_with_the_reason_it_ends_with():
     assert json.loads(request.body) == {"ErrorType": "OrderCancelled", "ErrorMessage": "order A was cancelled"}
 
 
-def test_stopping_an_execution_that_is_gone_is_no_error():
+def test_stopping_a_deleted_execution_is_no_error():
     endpoint, executions = answered("StopDurableExecution", GONE)
     executions.stop(ARN, "OrderCancelled", "order A was cancelled")
     assert len(endpoint.requests) == 1
@@ -107,7 +113,7 @@ def test_stopping_an_execution_that_is_gone_is_no_error():
 # ── ended badly ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_list_asks_for_every_end_that_is_not_success_of_every_version_since_a_time():
+def test_a_list_requests_unsuccessful_ends_of_all_versions_since_a_time():
     endpoint, executions = answered("ListDurableExecutionsByFunction", ok(DurableExecutions=[]))
     elsewhere = SINCE.astimezone(timezone(timedelta(hours=5)))
     assert list(executions.ended_badly(elsewhere)) == [[]]
@@ -146,17 +152,17 @@ def test_a_page_is_asked_for_when_it_is_wanted():
     )
     pages = executions.ended_badly(SINCE)
     assert endpoint.requests == []
-    assert next(pages) == [ExecutionSummary(ARN, "FAILED")]
+    assert next(pages) == [EndedExecution(ARN, "FAILED")]
     assert len(endpoint.requests) == 1
 
 
-def test_a_list_that_breaks_off_has_given_its_first_pages():
+def test_a_list_that_fails_has_returned_its_first_pages():
     _, executions = answered(
         "ListDurableExecutionsByFunction",
         ok(DurableExecutions=[summary()], NextMarker="more"),
         refusal(429, "TooManyRequestsException"),
     )
     pages = executions.ended_badly(SINCE)
-    assert next(pages) == [ExecutionSummary(ARN, "FAILED")]
+    assert next(pages) == [EndedExecution(ARN, "FAILED")]
     with pytest.raises(ExecutionUnavailable):
         next(pages)

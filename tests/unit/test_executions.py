@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import OrderConflict, StartUnavailable
-from shared.executions.client import OrderExecutions
+from shared.executions.client import ExecutionsClient
 from shared.executions.names import MAX_ATTEMPT, ExecutionName, stack_hash
 from shared.orders.order import parse_order
 from tests.unit.orders import order_ids
@@ -111,7 +111,7 @@ def test_a_stack_created_again_under_its_old_name_has_other_names():
         "0123abcd-" + "A" * 49 + "-1",
     ],
 )
-def test_a_name_of_another_form_is_nobodys(text):
+def test_a_name_in_another_format_is_not_parsed(text):
     assert ExecutionName.parse(text) is None
 
 
@@ -156,7 +156,7 @@ def started(name):
 
 def start(lambda_client, *answers, attempt=1):
     endpoint = Endpoint(lambda_client, "Invoke", *answers)
-    return endpoint, lambda: OrderExecutions(lambda_client, ALIAS, STACK_ID).start(ORDER, attempt)
+    return endpoint, lambda: ExecutionsClient(lambda_client, ALIAS, STACK_ID).start(ORDER, attempt)
 
 
 def test_a_start_sends_the_canonical_bytes_and_nothing_else_under_the_orders_name(lambda_client):
@@ -174,7 +174,7 @@ def test_a_start_answers_the_executions_arn(lambda_client):
     assert start_it() == f"{EXECUTION}/{name_of('ORDER-123')}/{RUN_ID}"
 
 
-def test_a_start_said_twice_sends_the_same_request_twice(lambda_client):
+def test_a_repeated_start_sends_the_same_request(lambda_client):
     """Lambda joins the two by name and payload."""
     endpoint, start_it = start(lambda_client, started(name_of("ORDER-123")))
     assert start_it() == start_it()
@@ -209,7 +209,7 @@ def test_a_name_taken_by_another_body_is_a_conflict(lambda_client):
         (504, "GatewayTimeout"),
     ],
 )
-def test_a_start_that_lambda_cannot_take_now_may_pass(lambda_client, status, code):
+def test_a_start_that_lambda_cannot_take_now_is_transient(lambda_client, status, code):
     _, start_it = start(lambda_client, refusal(status, code))
     with pytest.raises(StartUnavailable, match=code):
         start_it()
@@ -224,7 +224,7 @@ def test_a_start_that_lambda_cannot_take_now_may_pass(lambda_client, status, cod
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_start_that_is_not_answered_may_pass(lambda_client, silence):
+def test_a_start_without_a_response_is_transient(lambda_client, silence):
     _, start_it = start(lambda_client, silence)
     with pytest.raises(StartUnavailable):
         start_it()
@@ -239,7 +239,7 @@ def test_a_start_that_is_not_answered_may_pass(lambda_client, silence):
         (413, "RequestTooLargeException"),
     ],
 )
-def test_any_other_refusal_of_a_start_is_raised_as_it_came(lambda_client, status, code):
+def test_any_other_error_of_a_start_is_raised_unchanged(lambda_client, status, code):
     _, start_it = start(lambda_client, refusal(status, code))
     with pytest.raises(ClientError) as refused:
         start_it()
@@ -252,5 +252,5 @@ def test_no_failed_start_repeats_the_order(lambda_client):
         fresh = client("lambda")
         Endpoint(fresh, "Invoke", answer)
         with pytest.raises((StartUnavailable, OrderConflict)) as failed:
-            OrderExecutions(fresh, ALIAS, STACK_ID).start(order)
+            ExecutionsClient(fresh, ALIAS, STACK_ID).start(order)
         assert "zqMARKqz" not in str(failed.value)

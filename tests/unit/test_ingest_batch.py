@@ -54,7 +54,7 @@ def released():
     event.set()
 
 
-def test_a_batch_that_went_well_gives_nothing_back(work):
+def test_a_batch_without_errors_gives_nothing_back(work):
     seen = set()
     assert work(lambda record: seen.add(record.message_id), *"abc") == []
     assert seen == set("abc")
@@ -69,7 +69,7 @@ def test_exactly_the_records_that_failed_are_given_back(work, failing):
     assert work(handle, *"abc") == list(failing)
 
 
-def test_a_batch_in_which_every_record_fails_is_an_answer_not_a_raise(work):
+def test_a_batch_in_which_every_record_fails_raises_nothing(work):
     """Raised, it would be an error of the function's, and the batch would come back all the same."""
 
     def handle(_record):
@@ -88,14 +88,14 @@ def test_two_records_that_fail_with_the_same_error_are_both_given_back(work):
     assert work(handle, *"abc") == ["a", "c"]
 
 
-def test_the_records_of_a_batch_are_worked_at_the_same_time(work):
+def test_the_records_of_a_batch_are_processed_at_the_same_time(work):
     """Each waits for all the others: one after another, none would ever be done."""
     ids = [str(n) for n in range(MAX_THREADS)]
     together = threading.Barrier(len(ids), timeout=60)
     assert work(lambda _record: together.wait() and None, *ids) == []
 
 
-def test_a_batch_larger_than_the_threads_is_worked_to_its_end(work):
+def test_a_batch_with_more_records_than_threads_is_processed_whole(work):
     ids = [str(n) for n in range(5 * MAX_THREADS)]
     odd = [message_id for message_id in ids if int(message_id) % 2]
 
@@ -137,7 +137,7 @@ def test_a_record_not_done_at_the_deadline_is_logged(work, released, log):
     assert line["error"] == "not done before the function's deadline"
 
 
-def test_a_batch_that_comes_with_no_time_left_is_given_back_whole(work, released):
+def test_a_batch_with_no_time_left_is_given_back_whole(work, released):
     assert work(lambda _record: released.wait(), *"abc", remaining=lambda: 0.0) == list("abc")
 
 
@@ -157,7 +157,7 @@ def test_records_still_queued_at_the_deadline_are_given_back_and_never_begun(wor
     assert set(begun) <= set(ids[:MAX_THREADS])
 
 
-def test_a_thread_that_outlives_its_batch_adds_nothing_to_the_next_ones_answer(work, released):
+def test_a_thread_still_running_changes_nothing_in_the_next_batch(work, released):
     late = threading.Event()
 
     def first(record):

@@ -170,13 +170,13 @@ weathers = st.builds(
 @example(['{"orderId":"A"}', '{"orderId":"A"}', '{"orderId":"A","currency":"USD"}'])
 @example(['{"orderId":"A","attributes":{"a":"\\u0000"}}', "\x00", "\ud800", '"\\ud800"', ""])
 @example(['{"orderId":"A","\\ufffe":1}', '{"orderId":"A","\\ud800":1}', '{"\\u0000":1,"\\u0000":2}'])
-def test_each_message_of_any_batch_comes_to_what_it_must(ingest, bodies):
+def test_each_message_of_any_batch_has_the_right_outcome(ingest, bodies):
     comes_to_what_it_must(ingest, bodies, Weather())
 
 
 @settings(max_examples=100)
 @given(st.lists(bodies, min_size=1, max_size=4), weathers)
-def test_each_message_comes_to_what_it_must_whatever_aws_says(ingest, bodies, weather):
+def test_each_message_has_the_right_outcome_whatever_aws_answers(ingest, bodies, weather):
     comes_to_what_it_must(ingest, bodies, weather)
 
 

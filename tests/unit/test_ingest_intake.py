@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from ingest.intake import Intake
 from shared.aws.rejected_orders import RejectedOrders
 from shared.errors import RejectUnavailable, StartUnavailable
-from shared.executions.client import OrderExecutions
+from shared.executions.client import ExecutionsClient
 from tests.unit.test_executions import ALIAS, STACK_ID, name_of, started
 from tests.unit.transport import Endpoint, client, refusal, session
 
@@ -31,7 +31,7 @@ class Ingest:
         self.sqs = session().client("sqs")
         self.queue = self.sqs.create_queue(QueueName="rejected")["QueueUrl"]
         self._intake = Intake(
-            OrderExecutions(self._lambda, ALIAS, STACK_ID), RejectedOrders(self.sqs, self.queue), logger
+            ExecutionsClient(self._lambda, ALIAS, STACK_ID), RejectedOrders(self.sqs, self.queue), logger
         )
 
     def take(self, body, *answers):
@@ -94,7 +94,7 @@ def test_a_message_delivered_again_is_done_again(ingest):
         ),
     ],
 )
-def test_a_message_that_is_no_order_is_set_aside_unchanged_with_its_reason(ingest, body, code, fields):
+def test_a_message_that_is_no_order_is_rejected_unchanged_with_its_reason(ingest, body, code, fields):
     assert ingest.take(body, STARTED) == []
     (message,) = ingest.rejected()
     assert message["Body"] == body
@@ -109,7 +109,7 @@ def test_a_message_that_is_no_order_is_set_aside_unchanged_with_its_reason(inges
     assert line["fields"] == told
 
 
-def test_the_same_order_id_with_another_body_is_set_aside_as_a_conflict(ingest):
+def test_the_same_order_id_with_another_body_is_rejected_as_a_conflict(ingest):
     ingest.take(ORDER, CONFLICT)
     (message,) = ingest.rejected()
     assert message["Body"] == ORDER
@@ -132,7 +132,7 @@ def test_the_same_order_id_with_another_body_is_set_aside_as_a_conflict(ingest):
         (refusal(409, "ResourceConflictException"), StartUnavailable),
     ],
 )
-def test_an_order_that_could_not_be_started_is_given_back_not_set_aside(ingest, answer, error):
+def test_an_order_that_could_not_be_started_is_given_back_not_rejected(ingest, answer, error):
     with pytest.raises(error) as failed:
         ingest.take(ORDER, answer)
     assert ingest.rejected() == []
@@ -141,7 +141,7 @@ def test_an_order_that_could_not_be_started_is_given_back_not_set_aside(ingest, 
     assert line["error"] == f"{type(failed.value).__name__}: {failed.value}"
 
 
-def test_an_answer_that_names_no_execution_gives_the_message_back(ingest):
+def test_a_response_without_an_arn_gives_the_message_back(ingest):
     """It is not known then whether anything was started; the name makes starting again harmless."""
     with pytest.raises(KeyError):
         ingest.take(ORDER, (202, {}, b""))
@@ -149,7 +149,7 @@ def test_an_answer_that_names_no_execution_gives_the_message_back(ingest):
 
 
 @pytest.mark.parametrize(("body", "order_id"), [(ORDER, "ORDER-123"), ("[]", None)])
-def test_a_message_that_could_not_be_set_aside_is_given_back(ingest, body, order_id):
+def test_a_message_that_could_not_be_rejected_is_given_back(ingest, body, order_id):
     ingest.sqs.delete_queue(QueueUrl=ingest.queue)
     with pytest.raises(RejectUnavailable):
         ingest.take(body, CONFLICT)
@@ -165,7 +165,7 @@ def test_a_message_full_of_mistakes_leaves_a_line_that_fits_into_the_log(ingest)
     assert len(json.dumps(ingest.logged())) <= 256 * 1024
 
 
-def test_a_bug_in_reading_a_message_is_not_silent(monkeypatch):
+def test_a_bug_in_reading_a_message_is_logged_and_raised(monkeypatch):
     def broken(body):
         raise KeyError("a bug")
 

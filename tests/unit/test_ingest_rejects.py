@@ -105,7 +105,7 @@ def field_errors_of(errors):
 
 
 @pytest.mark.parametrize("key", ["\x00", "\ud800", "\n" * 500, "\U0001f600" * 500, "k" * 100_000])
-def test_a_key_of_any_kind_and_length_can_be_set_aside(sqs, queue, key):
+def test_an_order_with_any_key_can_be_rejected(sqs, queue, key):
     body = json.dumps({"orderId": "A", key: 1})
     with pytest.raises(InvalidOrder) as refused:
         parse_order(body)
@@ -115,7 +115,7 @@ def test_a_key_of_any_kind_and_length_can_be_set_aside(sqs, queue, key):
     assert len(json.loads(attributes["fieldErrors"])) == 1
 
 
-def test_of_more_errors_than_fit_the_first_are_told():
+def test_when_not_all_errors_fit_the_first_are_sent():
     errors = [FieldError(f"items.{n}.quantity", "Input should be a valid integer") for n in range(2_000)]
     told = json.loads(field_errors_json(errors))
     assert 50 <= len(told) < 2_000
@@ -134,7 +134,7 @@ def test_of_more_errors_than_fit_the_first_are_told():
     ],
     ids=lambda answer: type(answer).__name__ if isinstance(answer, Exception) else str(answer[1]["x-amzn-errortype"]),
 )
-def test_a_reject_that_cannot_be_sent_is_said_so_that_the_message_is_given_back(answer):
+def test_a_reject_that_cannot_be_sent_is_an_error(answer):
     sqs = client("sqs")
     Endpoint(sqs, "SendMessage", answer)
     with pytest.raises(RejectUnavailable):

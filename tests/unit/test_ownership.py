@@ -14,7 +14,7 @@ def arn_of(name):
     return f"{EXECUTION}/{name}/{RUN_ID}"
 
 
-def test_a_named_execution_speaks_for_the_attempt_in_its_name():
+def test_a_named_execution_has_the_attempt_in_its_name():
     arn = arn_of(ExecutionName.of(STACK_ID, "ORDER-123", 7))
     me = execution_of(ORDER, arn, STACK_ID)
     assert (me.order_id, me.arn, me.attempt, me.named) == ("ORDER-123", arn, 7, True)

@@ -13,6 +13,7 @@ from aws_durable_execution_sdk_python_testing.runner import DurableFunctionTestR
 from botocore.exceptions import ClientError
 
 from shared.executions.names import ExecutionName
+from shared.ledger.table import LedgerReader
 
 STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/orders/0a1b2c3d"
 ORDER = {"orderId": "ORDER-123", "items": [{"sku": "CD", "quantity": 3, "unitPrice": "9.99"}], "currency": "USD"}
@@ -82,14 +83,14 @@ class Pipeline:
         return self.run(order, name=str(ExecutionName.of(STACK_ID, order["orderId"], attempt)))
 
     def entry(self, order_id):
-        return self.module.PIPELINE.ledger.get(order_id)
+        return LedgerReader(self.dynamodb, "LedgerTable").get(order_id)
 
     def states(self, order_id):
         return [step.state.value for step in self.entry(order_id).history]
 
     def on_write(self, act):
         """Have `act(number, moment)` called before and after each UpdateItem that reaches DynamoDB, from 1 on."""
-        client = self.module.PIPELINE.ledger._client
+        client = self.module.PIPELINE.ledger._writer._client
         numbers = itertools.count(1)
         real = client.update_item
 

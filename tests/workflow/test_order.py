@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from shared.executions.names import MAX_ATTEMPT, Execution, ExecutionName, stack_hash
+from shared.executions.names import MAX_ATTEMPT, ExecutionName, OrderExecution, stack_hash
 from shared.orders.order import parse_order
 from tests.workflow.durable import COMPLETED, ORDER, STACK_ID, answer, failure
 
@@ -107,7 +107,7 @@ def test_the_same_id_with_another_body_fails_as_a_conflict_and_the_first_stays(p
 
 
 def test_an_order_still_running_is_refused_with_the_running_execution_named(pipeline):
-    pipeline.module.PIPELINE.ledger.claim(parse_order(json.dumps(ORDER)), Execution("ORDER-123", "arn:running"))
+    pipeline.module.PIPELINE.ledger.claim(parse_order(json.dumps(ORDER)), OrderExecution("ORDER-123", "arn:running"))
     before = pipeline.entry("ORDER-123")
     error_type, message = failure(pipeline.run(ORDER))
     assert error_type == "OrderInProgress"

@@ -1,6 +1,6 @@
-"""The time, as the pipeline writes it: UTC, ISO 8601, to the millisecond.
+"""Times as the pipeline writes them: UTC, ISO 8601, milliseconds.
 
-For people to read. What happened first is never decided by it: the ledger's `version` does that.
+They are for people to read. The code never orders events by them; it uses the ledger's `version`.
 """
 
 from datetime import UTC, datetime
@@ -12,5 +12,5 @@ def utc_now() -> str:
 
 
 def timestamp(moment: datetime) -> str:
-    """A moment with its zone, as the pipeline writes it."""
+    """A time-zone-aware moment in the pipeline's format."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -1,18 +1,18 @@
-"""One structured log line for everything: JSON, with the order id, nothing of the order's content."""
+"""The format of all log lines: JSON, with the order id and no other value of the order."""
 
 import logging
 
 from aws_lambda_powertools import Logger
 
-# At DEBUG they log requests whole, orders and session tokens in them; Lambda sets the level of every logger.
-_TALKATIVE = ("boto3", "botocore", "urllib3", "aws_durable_execution_sdk_python")
+# At DEBUG these log whole requests, with orders and session tokens, and Lambda sets the level of every logger.
+_VERBOSE_LIBRARIES = ("boto3", "botocore", "urllib3", "aws_durable_execution_sdk_python")
 
 
 def logger(service: str) -> Logger:
-    """The function's logger. The level comes from Lambda's own log settings (`AWS_LAMBDA_LOG_LEVEL`).
+    """The function's logger. The level comes from Lambda's log settings (`AWS_LAMBDA_LOG_LEVEL`).
 
-    Without Powertools' `location`: for a line of the durable context it would name the SDK's own code.
+    Powertools' `location` is off: for lines of the durable context it would name the SDK's code.
     """
-    for name in _TALKATIVE:
+    for name in _VERBOSE_LIBRARIES:
         logging.getLogger(name).setLevel(logging.INFO)
     return Logger(service=service, use_rfc3339=True, utc=True, location=None)

@@ -1,4 +1,4 @@
-"""Sets aside what can never become an order, with the reason beside the unchanged body."""
+"""The rejected-orders queue: messages that can never become an order, with the reason and the unchanged body."""
 
 import json
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
 
 MAX_FIELD_ERRORS_BYTES: Final = 8 * 1024
-"""The orders queue takes 16 KiB less than SQS does: room for the attributes beside the largest body."""
+"""The limit for `fieldErrors`. The orders queue accepts 16 KiB less than SQS allows: the attributes need that space."""
 
 
 class RejectedOrders:
-    """The rejected-orders queue. A reject is sent at least once; `sourceMessageId` tells repeats.
+    """The rejected-orders queue. A message is sent at least once; repeats have the same `sourceMessageId`.
 
-    For a conflict that only an execution could see, that is the execution's ARN.
+    For a conflict that ingest could not see, `sourceMessageId` is the execution's ARN.
     """
 
     def __init__(self, client: "SQSClient", queue_url: str) -> None:
@@ -27,7 +27,7 @@ class RejectedOrders:
         self._queue_url = queue_url
 
     def send(self, body: str, source_message_id: str, reason_code: str, errors: Sequence[FieldError]) -> None:
-        """Send the body with its reason. Raises `RejectUnavailable`: the message must be given back then."""
+        """Send the body with its reason. Raises `RejectUnavailable`: then the caller must give the message back."""
         try:
             self._client.send_message(
                 QueueUrl=self._queue_url,
@@ -43,7 +43,7 @@ class RejectedOrders:
 
 
 def field_errors_json(errors: Sequence[FieldError]) -> str:
-    """The errors as a JSON list of `{field, reason}`, as many as fit; ASCII, since a field can hold any character."""
+    """The errors as a JSON list of `{field, reason}`, as many as fit. In ASCII: a field name can hold any character."""
     fitting: list[dict[str, str]] = []
     for error in errors:
         more = [*fitting, {"field": error.field, "reason": error.reason}]

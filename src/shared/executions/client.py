@@ -1,4 +1,4 @@
-"""Orders' executions on Lambda: started, stopped, and read as Lambda knows them."""
+"""Starts, stops, reads and lists the orchestrator's executions on Lambda."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.aws.clients import may_pass
-from shared.errors import ExecutionUnavailable, OrderConflict, StartUnavailable
+from shared.aws.clients import is_transient
+from shared.errors import ExecutionUnavailable, OrderConflict, StartUnavailable, bare_class_name
 from shared.executions.names import ExecutionName
 from shared.orders.order import Order
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda.literals import ExecutionStatusType
 
 ENDED_BADLY: Final[tuple["ExecutionStatusType", ...]] = ("FAILED", "TIMED_OUT", "STOPPED")
-"""How an execution ends that did not succeed. The ledger's states of the same names mean the same."""
+"""The statuses of executions that ended without success. The ledger's states with the same names mean the same."""
 
 _PAGE: Final = 1000
 
 
 @dataclass(frozen=True)
-class ExecutionSummary:
-    """An execution that has ended, as a list shows it. Lambda need not say when."""
+class EndedExecution:
+    """An execution that has ended, as in Lambda's list. Lambda may leave out the time of the end."""
 
     arn: str
     status: str
@@ -33,8 +33,11 @@ class ExecutionSummary:
 
 
 @dataclass(frozen=True)
-class ExecutionRecord:
-    """An execution as Lambda keeps it until its retention ends. `input` is the text it was started with."""
+class ExecutionDetails:
+    """An execution as Lambda stores it until its retention ends.
+
+    `input` is the text it was started with. `error_type` is a bare class name, or whatever an operator stopped it with.
+    """
 
     arn: str
     status: str
@@ -43,8 +46,8 @@ class ExecutionRecord:
     error_message: str | None = None
 
 
-class OrderExecutions:
-    """The orchestrator's executions, through its alias."""
+class ExecutionsClient:
+    """The orchestrator's executions, started through its alias."""
 
     def __init__(self, client: "LambdaClient", orchestrator_arn: str, stack_id: str) -> None:
         """`orchestrator_arn` is the alias's ARN: Lambda refuses to start a durable function without a qualifier."""
@@ -53,10 +56,10 @@ class OrderExecutions:
         self._stack_id = stack_id
 
     def start(self, order: Order, attempt: int = 1) -> str:
-        """Start the attempt, or join it where it was started before, and answer its execution's ARN.
+        """Start the attempt, or join it when it was started before. Returns the execution's ARN.
 
-        Raises `OrderConflict` when the name is taken by another body, `StartUnavailable` when Lambda
-        throttles, fails or does not answer; any other refusal of Lambda's is raised as it came.
+        Raises `OrderConflict` when the attempt was started with another body, and `StartUnavailable` when Lambda
+        throttles, fails or does not answer. Lambda's other errors are raised unchanged.
         """
         name = ExecutionName.of(self._stack_id, order.order_id, attempt)
         try:
@@ -66,14 +69,14 @@ class OrderExecutions:
                 DurableExecutionName=str(name),
                 Payload=order.canonical_bytes(),
             )
-            # botocore gives the connection back to its pool only when the body was read.
+            # botocore reuses a connection only after the body was read.
             response["Payload"].read()
         except ClientError as error:
-            # By its code: botocore builds `client.exceptions` on first use, and threads that do so together do not
-            # all catch the class that is raised.
+            # By its code: botocore builds `client.exceptions` on first use. When several threads do that at once, each
+            # can get another class than the one that is raised.
             if error.response["Error"]["Code"] == "DurableExecutionAlreadyStartedException":
                 raise OrderConflict(f"order {order.order_id} was already started with another body") from None
-            if may_pass(error):
+            if is_transient(error):
                 raise StartUnavailable(f"Lambda did not take the start: {error}") from error
             raise
         except BotoCoreError as error:
@@ -81,9 +84,9 @@ class OrderExecutions:
         return response["DurableExecutionArn"]
 
     def stop(self, execution_arn: str, error_type: str, message: str) -> None:
-        """Stop an execution, with the reason it ends with; one that has ended or is gone stays as it is.
+        """Stop an execution with an error. One that has ended, was deleted or has expired is left as it is.
 
-        Code that is running goes on until its next checkpoint. Raises `ExecutionUnavailable`.
+        Running code continues until its next checkpoint. Raises `ExecutionUnavailable`.
         """
         with _translated():
             try:
@@ -94,8 +97,8 @@ class OrderExecutions:
                 if not _is_gone(error):
                     raise
 
-    def get(self, execution_arn: str) -> ExecutionRecord | None:
-        """An execution with its input and error, or None when Lambda keeps it no more.
+    def get(self, execution_arn: str) -> ExecutionDetails | None:
+        """An execution with its input and error, or None when it was deleted or has expired.
 
         Raises `ExecutionUnavailable`.
         """
@@ -107,20 +110,20 @@ class OrderExecutions:
                     return None
                 raise
         reason = found.get("Error", {})
-        return ExecutionRecord(
+        return ExecutionDetails(
             arn=found["DurableExecutionArn"],
             status=found["Status"],
             input=found.get("InputPayload", ""),
-            error_type=reason.get("ErrorType"),
+            error_type=bare_class_name(reason["ErrorType"]) if "ErrorType" in reason else None,
             error_message=reason.get("ErrorMessage"),
         )
 
-    def ended_badly(self, started_after: datetime) -> Iterator[list[ExecutionSummary]]:
-        """Executions of every version that did not succeed, newest first, a page at a time.
+    def ended_badly(self, started_after: datetime) -> Iterator[list[EndedExecution]]:
+        """Executions of all versions that ended without success, newest first, one page per item.
 
-        Without `Qualifier` the list is over all versions by botocore's model of Lambda; an older API reference says
-        `$LATEST`, which would leave this list empty. The contract test
-        `test_a_list_without_a_qualifier_has_the_executions_of_published_versions` asks Lambda itself.
+        botocore's model of Lambda says: without `Qualifier` the list covers all versions. An older API reference says
+        it covers `$LATEST`, and then this list would be empty. The contract test
+        `test_a_list_without_a_qualifier_has_the_executions_of_published_versions` checks it against Lambda.
 
         Raises `ExecutionUnavailable`.
         """
@@ -140,7 +143,7 @@ class OrderExecutions:
             if page is None:
                 return
             yield [
-                ExecutionSummary(found["DurableExecutionArn"], found["Status"], found.get("EndTimestamp"))
+                EndedExecution(found["DurableExecutionArn"], found["Status"], found.get("EndTimestamp"))
                 for found in page.get("DurableExecutions", [])
             ]
 

@@ -1,12 +1,12 @@
-"""An execution's name, and what it says: which attempt of which order of which stack.
+"""Execution names: the stack, the order and the attempt that an execution was started for.
 
-The name is `{8 hex}-{orderId}-{attempt}`. Lambda gives one name to one execution of a function, answers a
-repeated start of the same payload with the execution that is there, and refuses another payload with 409:
-that is what makes a start happen once. The hex is a hash of `AWS::StackId`, not of the stack's name: a stack
-deleted and created again must not join the dead one's executions.
+The name is `{8 hex}-{orderId}-{attempt}`. A name belongs to one execution of a function. When a start is repeated with
+the same payload, Lambda returns the existing execution; with another payload it answers 409. So an order is started
+once. The hex is a hash of `AWS::StackId`, not of the stack's name: when a stack is deleted and created again, it must
+not join the executions of the old one.
 
-A name alone identifies nobody: once Lambda has forgotten it, it may run again. The ARN, which ends in a unique id,
-identifies an execution.
+A name does not identify an execution: after its retention Lambda forgets the name, and it can be started again. The ARN
+does, since it ends in a unique id.
 """
 
 import hashlib
@@ -18,10 +18,10 @@ from shared.errors import FieldError, InvalidOrder, TooManyAttempts
 from shared.orders.order import Order
 
 MAX_ATTEMPT: Final = 50
-"""The last attempt an order may have. Its item, 400 KB at most, holds the history of this many with every text, ARN and
-body as large as it can be, and can then still move and end (`tests/integration/test_item_size.py` counts it)."""
+"""The last attempt that an order may have. With the history of this many attempts, and every text, ARN and body at its
+limit, the item is below 400 KB and can still be updated (`tests/integration/test_item_size.py` counts it)."""
 
-# Six digits of attempt are what fits Lambda's 64 characters. Those after MAX_ATTEMPT are read, to be refused.
+# Lambda's 64 characters leave six digits for the attempt. Attempts after MAX_ATTEMPT are parsed, to be refused.
 _NAME: Final = re.compile(r"([0-9a-f]{8})-([A-Za-z0-9][A-Za-z0-9_-]{0,47})-([1-9][0-9]{0,5})", re.ASCII)
 # arn:aws:lambda:REGION:ACCOUNT:function:FUNCTION:VERSION/durable-execution/NAME/ID (botocore, DurableExecutionArn)
 _ARN: Final = re.compile(r"[^/]+/durable-execution/([A-Za-z0-9_-]+)/[A-Za-z0-9_-]+", re.ASCII)
@@ -50,13 +50,13 @@ class ExecutionName:
 
     @classmethod
     def parse(cls, text: str) -> "ExecutionName | None":
-        """The name's parts, or None for a name of another form."""
+        """The name's parts, or None for a name in another format."""
         match = _NAME.fullmatch(text)
         return cls(match[1], match[2], int(match[3])) if match else None
 
     @classmethod
     def in_arn(cls, execution_arn: str) -> "ExecutionName | None":
-        """The pipeline's name in an execution's ARN, or None where the execution was started without one."""
+        """The name in an execution's ARN, or None when it is not one of the pipeline's names."""
         match = _ARN.fullmatch(execution_arn)
         return cls.parse(match[1]) if match else None
 
@@ -68,15 +68,15 @@ def refuse_attempt_after_last(order_id: str, attempt: int) -> None:
 
 
 def stack_hash(stack_id: str) -> str:
-    """The 8 hex digits that stand for a stack in its executions' names."""
+    """The 8 hex digits for a stack in its executions' names."""
     return hashlib.sha256(stack_id.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
-class Execution:
-    """An execution as the ledger knows it: the order it was started for, its ARN, and which attempt it says it is.
+class OrderExecution:
+    """One execution of an order, as it claims the order in the ledger: order id, ARN and attempt.
 
-    An execution without a name counts as attempt 1 and is not `named`: only a name can say that it is a retry.
+    An execution without a name is attempt 1 and not `named`: only a name can say that an execution is a retry.
     """
 
     order_id: str
@@ -85,15 +85,15 @@ class Execution:
     named: bool = False
 
 
-def execution_of(order: Order, execution_arn: str, stack_id: str) -> Execution:
-    """The execution as the ledger knows it, by its ARN and the name in it.
+def execution_of(order: Order, execution_arn: str, stack_id: str) -> OrderExecution:
+    """The order's execution with this ARN; the attempt is parsed from the name in the ARN.
 
-    A direct invoke without a name of this stack's counts as attempt 1. Raises `InvalidOrder` where the name says
-    another order's id: such an execution would answer for an order that it does not carry.
+    A direct invoke without a name of this stack is attempt 1. Raises `InvalidOrder` when the name has the id of another
+    order: that order's entry must not depend on this execution.
     """
     name = ExecutionName.in_arn(execution_arn)
     if name is None or name.stack != stack_hash(stack_id):
-        return Execution(order.order_id, execution_arn)
+        return OrderExecution(order.order_id, execution_arn)
     if name.order_id != order.order_id:
         raise InvalidOrder([FieldError("orderId", f"the execution is named for order {name.order_id}")])
-    return Execution(order.order_id, execution_arn, name.attempt, named=True)
+    return OrderExecution(order.order_id, execution_arn, name.attempt, named=True)

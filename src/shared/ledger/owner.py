@@ -1,12 +1,12 @@
-"""The order ledger, as the execution that owns an order writes it: one conditional update a transition.
+"""The writes of the execution that owns an order: one conditional update per step of the order.
 
     claim ───────────────► enriched ───────────► finalizing ───► completed
     RECEIVED, ENRICHING    ENRICHED, WAITING     FINALIZING      COMPLETED
                                                                  (or failed: FAILED)
 
-Every condition names the ARN of the execution that owns the order, the fence: an ARN ends in a unique id, so a
-stalled process of an earlier attempt cannot write into the next. A repeat of a write that was applied finds its target
-in the history and writes nothing, so a lost answer does no harm.
+Every condition contains the ARN of the execution that owns the order. This is the fence: an ARN ends in a unique id, so
+a stalled process of an earlier attempt cannot write into the next attempt. When a write that was applied is repeated,
+its state is already in the history and nothing is written. So a lost response does no harm.
 
 Who may write what, and why: `docs/architecture.md`.
 """
@@ -25,24 +25,25 @@ from shared.errors import (
     OrderInProgress,
     PermanentError,
     TooManyStarts,
+    bare_class_name,
 )
-from shared.executions.names import Execution, refuse_attempt_after_last
-from shared.ledger.entry import LedgerEntry, recorded_error
+from shared.executions.names import OrderExecution, refuse_attempt_after_last
+from shared.ledger.entry import End, LedgerEntry
 from shared.ledger.states import RETRYABLE, TERMINAL, State, predecessors
-from shared.ledger.table import Condition, LedgerTable
+from shared.ledger.table import Condition, LedgerWriter, Refused, Written, unchanged
 from shared.orders.order import Order
 
 MAX_STARTS: Final = 15
-"""How often enrich may begin in one attempt: a step that kills its process asks no retry policy. More than the
-ledger's policy tries, so that an outage is sat out."""
+"""How often enrich may begin in one attempt: no retry policy counts the steps that kill their process. More than the
+ledger's policy tries, so that an outage of the ledger is ridden out."""
 
 MAX_RESULT_BYTES: Final = 16 * 1024
-"""Of a result as JSON text: the item has to keep it beside the order, the enrichment and the history."""
+"""The limit for a result as JSON text: the item also holds the order, the enrichment and the history."""
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """The execution owns the order. An enrichment on record is used again; `starts` counts how often enrich began."""
+    """The execution owns the order. `starts` is how often enrich began; `enrichment` is the recorded one, if any."""
 
     starts: int
     enrichment: Mapping[str, Any] | None = None
@@ -50,25 +51,41 @@ class Claimed:
 
 @dataclass(frozen=True)
 class AlreadyCompleted:
-    """Another execution completed the same order: its enrichment and result, as recorded."""
+    """Another execution completed the same order: its recorded enrichment and result."""
 
     enrichment: Mapping[str, Any]
     result: Mapping[str, Any]
 
 
-class Ledger(LedgerTable):
-    """The ledger table with the writes of an order's owner."""
+@dataclass(frozen=True)
+class WrittenBefore:
+    """A process of the same execution has already written this. `entry` is the item."""
 
-    def claim(self, order: Order, me: Execution) -> Claimed | AlreadyCompleted:
-        """An execution's first write: RECEIVED and ENRICHING, or the reason why not.
+    entry: LedgerEntry
 
-        Raises `TooManyAttempts`, `OrderConflict`, `OrderInProgress`, `OrderCancelled` or `OrderEnded`, having written
-        nothing, and `TooManyStarts` when this attempt began too often.
+
+class Ledger:
+    """The writes of an order's owner. It never reads: the orchestrator has no permission to.
+
+    Every method raises the errors of `LedgerWriter`. All but `claim` also raise `OrderInProgress` when another
+    execution owns the order, `OrderCancelled` or `OrderEnded` when the order has ended, and `IllegalTransition` when
+    the state table does not allow the transition.
+    """
+
+    def __init__(self, writer: LedgerWriter) -> None:
+        self._writer = writer
+
+    def claim(self, order: Order, me: OrderExecution) -> Claimed | AlreadyCompleted:
+        """The first write of an execution: RECEIVED and ENRICHING.
+
+        Writes nothing and raises `TooManyAttempts`, `OrderConflict`, `OrderInProgress`, `OrderCancelled`, `OrderEnded`,
+        or `TooManyStarts` when enrich has begun MAX_STARTS times in this attempt.
         """
         refuse_attempt_after_last(me.order_id, me.attempt)
         starts = 1
-        found = self._begin_enriching(order, me, after=None)
-        while found is not None:  # whoever loses a race below sees the item that won, and decides afresh
+        outcome = self._begin_enriching(order, me, after=None)
+        while isinstance(outcome, Refused):  # after a lost race, decide again from the winner's item
+            found = outcome.entry
             if found.execution_arn == me.arn:
                 if found.state in TERMINAL:
                     raise _refusal(found)
@@ -77,9 +94,9 @@ class Ledger(LedgerTable):
                 if found.starts >= MAX_STARTS:
                     raise TooManyStarts(f"enrich began {found.starts} times in attempt {found.attempt}")
                 starts = found.starts + 1
-                found = self._count_start(found)
-            elif me.named and found.is_followed_by(me.attempt):
-                found = self._begin_enriching(order, me, after=found)
+                outcome = self._count_start(found)
+            elif found.may_be_followed_by(me):
+                outcome = self._begin_enriching(order, me, after=found)
             elif found.order_digest != order.digest():
                 raise OrderConflict(
                     f"order {found.order_id} is known with another body: {found.state}, {found.execution_arn}"
@@ -90,75 +107,77 @@ class Ledger(LedgerTable):
                 raise _refusal(found)
         return Claimed(starts)
 
-    def enriched(self, me: Execution, enrichment: Mapping[str, Any]) -> Mapping[str, Any]:
-        """ENRICHED and WAITING, with what the enricher answered. Answers the enrichment on record.
+    def enriched(self, me: OrderExecution, enrichment: Mapping[str, Any]) -> Mapping[str, Any]:
+        """ENRICHED and WAITING, with the enricher's answer. Returns the recorded enrichment."""
+        match self._advance(me, (State.ENRICHED, State.WAITING), {"enrichment": enrichment}):
+            case Written():
+                return enrichment
+            case WrittenBefore(entry):
+                return entry.enrichment or enrichment
 
-        Raises as `_advance` does.
-        """
-        written_before = self._advance(me, (State.ENRICHED, State.WAITING), {"enrichment": enrichment})
-        return (written_before and written_before.enrichment) or enrichment
-
-    def finalizing(self, me: Execution) -> None:
-        """FINALIZING: from here on a cancel is refused. Raises as `_advance` does."""
+    def finalizing(self, me: OrderExecution) -> None:
+        """FINALIZING: from now on a cancel is refused."""
         self._advance(me, (State.FINALIZING,))
 
-    def completed(self, me: Execution, result: Mapping[str, Any]) -> Mapping[str, Any]:
-        """COMPLETED, with the result. Answers the result on record.
+    def completed(self, me: OrderExecution, result: Mapping[str, Any]) -> Mapping[str, Any]:
+        """COMPLETED, with the result. Returns the recorded result.
 
-        Raises `LedgerRejected` for a result larger than MAX_RESULT_BYTES, and as `_advance` does.
+        Raises `LedgerRejected` for a result larger than MAX_RESULT_BYTES.
         """
         if (size := len(json.dumps(result))) > MAX_RESULT_BYTES:
             raise LedgerRejected(f"a result of {size} bytes, more than the {MAX_RESULT_BYTES} allowed")
-        written_before = self._advance(me, (State.COMPLETED,), {"result": result})
-        return (written_before and written_before.result) or result
+        match self._advance(me, (State.COMPLETED,), {"result": result}):
+            case Written():
+                return result
+            case WrittenBefore(entry):
+                return entry.result or result
 
-    def failed(self, me: Execution, error_type: str, message: str) -> None:
-        """FAILED, with the beginning of the error's type and message. Raises as `_advance` does."""
-        error = recorded_error(error_type, message)
-        self._advance(me, (State.FAILED,), {"error": error}, detail=f"{error_type}: {message}")
+    def failed(self, me: OrderExecution, error_type: str, message: str) -> None:
+        """FAILED, with the error. `error_type` may be a qualified class name; the ledger stores the bare one."""
+        end = End(State.FAILED, bare_class_name(error_type), message)
+        self._advance(me, (end.state,), end.fields, end.detail)
 
-    def _begin_enriching(self, order: Order, me: Execution, after: LedgerEntry | None) -> LedgerEntry | None:
-        return self.begin(order, me, (State.RECEIVED, State.ENRICHING), after, fields={"enrichStarts": 1})
+    def _begin_enriching(self, order: Order, me: OrderExecution, after: LedgerEntry | None) -> Written | Refused:
+        return self._writer.begin(order, me, (State.RECEIVED, State.ENRICHING), after, fields={"enrichStarts": 1})
 
-    def _count_start(self, mine: LedgerEntry) -> LedgerEntry | None:
-        """Count one more start of enrich. None when counted, else the item as it has become meanwhile."""
-        unmoved = Condition(
-            "executionArn = :me AND version = :version AND enrichStarts = :starts",
-            {":me": mine.execution_arn, ":version": mine.version, ":starts": mine.starts},
-        )
-        return self.update(mine.order_id, {"enrichStarts": mine.starts + 1}, unmoved)
+    def _count_start(self, mine: LedgerEntry) -> Written | Refused:
+        """Count one more start of enrich."""
+        same = unchanged(mine)
+        condition = Condition(f"{same.expression} AND enrichStarts = :starts", {**same.values, ":starts": mine.starts})
+        return self._writer.update(mine.order_id, {"enrichStarts": mine.starts + 1}, condition)
 
     def _advance(
         self,
-        me: Execution,
+        me: OrderExecution,
         targets: Sequence[State],
         fields: Mapping[str, Any] | None = None,
         detail: str | None = None,
-    ) -> LedgerEntry | None:
-        """The owner's next step, or steps that happen together, in one update.
-
-        None when written now; the item when it says that it was written before, by a process of the same execution.
-        Raises `OrderInProgress` when another execution owns the order, `OrderCancelled` or `OrderEnded` when it has
-        ended, `IllegalTransition` when the state table does not know the step.
-        """
+    ) -> Written | WrittenBefore:
+        """Write the owner's next transition, or several that happen together, in one update."""
         before = {f":from{i}": state for i, state in enumerate(predecessors(targets[0]))}
         may_follow = Condition(f"executionArn = :me AND #state IN ({', '.join(before)})", {":me": me.arn, **before})
-        found = self.move(me.order_id, me.attempt, targets, may_follow, fields=fields, detail=detail)
-        if found is None:
-            return None
-        if found.execution_arn != me.arn:
-            raise _refusal(found)
-        # In the history, but the order has failed or been cancelled since: the write no longer holds.
-        undone = found.state in RETRYABLE | {State.CANCELLED} and found.state is not targets[-1]
-        if targets[-1] in found.reached and not undone:
-            return found
-        if found.state in TERMINAL:
-            raise _refusal(found)
-        raise IllegalTransition(f"order {me.order_id} cannot go from {found.state} to {targets[0]}")
+        match self._writer.move(me.order_id, me.attempt, targets, may_follow, fields=fields, detail=detail):
+            case Written() as written:
+                return written
+            case Refused(found):
+                return _written_before(found, me, targets)
+
+
+def _written_before(found: LedgerEntry, me: OrderExecution, targets: Sequence[State]) -> WrittenBefore:
+    """The item that refused `me` the transitions to `targets`, when it has them already; else raises the reason."""
+    if found.execution_arn != me.arn:
+        raise _refusal(found)
+    # In the history, but the order has failed or was cancelled since: the write no longer holds.
+    undone = found.state in RETRYABLE | {State.CANCELLED} and found.state is not targets[-1]
+    if targets[-1] in found.reached and not undone:
+        return WrittenBefore(found)
+    if found.state in TERMINAL:
+        raise _refusal(found)
+    raise IllegalTransition(f"order {me.order_id} cannot go from {found.state} to {targets[0]}")
 
 
 def _refusal(found: LedgerEntry) -> PermanentError:
-    """Why the execution that owns the order, or the order's end, leaves no room for the one that asked."""
+    """The error for an execution whose write was refused: the order has ended, or another execution owns it."""
     state = f"order {found.order_id} is {found.state} (attempt {found.attempt}, {found.execution_arn})"
     if found.state is State.CANCELLED:
         return OrderCancelled(state)

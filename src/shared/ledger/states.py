@@ -1,7 +1,7 @@
-"""The states of an order and the steps between them, as data.
+"""The states of an order and the transitions between them, as data.
 
-`TRANSITIONS` feeds the ledger's conditions, the check in code, a test over every pair of states
-and the diagram in `docs/states.md`.
+`TRANSITIONS` is the source of the ledger's conditions, of a test over every pair of states and of the diagram in
+`docs/states.md`.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where an order is, in the words the ledger stores."""
+    """The state of an order, as the ledger stores it."""
 
     RECEIVED = "RECEIVED"
     ENRICHING = "ENRICHING"
@@ -23,8 +23,22 @@ class State(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+MEANINGS: Mapping[State, str] = {
+    State.RECEIVED: "An execution has claimed the order.",
+    State.ENRICHING: "The execution calls the enricher.",
+    State.ENRICHED: "The enricher's answer is in the ledger.",
+    State.WAITING: "The execution is suspended and uses no compute.",
+    State.FINALIZING: "The point of no return: the order can no longer be cancelled.",
+    State.COMPLETED: "The order is finalized and its result is in the ledger.",
+    State.FAILED: "The attempt failed; `error` in the ledger says why.",
+    State.TIMED_OUT: "The execution ran longer than its timeout.",
+    State.STOPPED: "The execution was stopped.",
+    State.CANCELLED: "The order was cancelled.",
+}
+"""What each state says about the order, for the documentation."""
+
 RETRYABLE = frozenset({State.FAILED, State.TIMED_OUT, State.STOPPED})
-"""Ends that a new attempt may follow."""
+"""Terminal states that a new attempt may follow."""
 
 TERMINAL = RETRYABLE | {State.COMPLETED, State.CANCELLED}
 """States in which no execution works on the order."""
@@ -34,7 +48,7 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.ENRICHING: RETRYABLE | {State.ENRICHED, State.CANCELLED},
     State.ENRICHED: RETRYABLE | {State.WAITING, State.CANCELLED},
     State.WAITING: RETRYABLE | {State.FINALIZING, State.CANCELLED},
-    # The point of no return: what finalize does cannot be taken back by a cancel.
+    # The point of no return: a cancel cannot undo what finalize does.
     State.FINALIZING: RETRYABLE | {State.COMPLETED},
     State.COMPLETED: frozenset(),
     State.FAILED: frozenset({State.RECEIVED}),
@@ -45,5 +59,5 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 
 
 def predecessors(state: State) -> tuple[State, ...]:
-    """The states from which `state` may follow, in the order of the path."""
+    """The states that `state` may follow, in the order of `State`."""
     return tuple(before for before, after in TRANSITIONS.items() if state in after)

@@ -1,13 +1,13 @@
-"""The ledger table: reading an order's item, and the one conditional update that changes it.
+"""The ledger table: the reads of an order's item, and the one conditional update that changes it.
 
-Nothing here knows who may write what; its users say so in the condition:
+The caller's condition decides who may write what:
 
-    shared/ledger/owner.py       the execution that owns an order
+    shared/ledger/owner.py        the execution that owns the order
     shared/ledger/settlement.py   the end of an execution, as Lambda saw it
-    tools/operations/cancel.py       an operator
+    tools/operations/cancel.py    an operator
 
-A condition that fails hands back the item (`ReturnValuesOnConditionCheckFailure`), so that a writer decides afresh by
-what is there, without another read.
+A failed condition returns the item (`ReturnValuesOnConditionCheckFailure`), so a writer that lost a race decides again
+from the winner's item, without another read.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.aws.clock import utc_now
-from shared.errors import IllegalTransition, LedgerRejected, LedgerUnavailable
-from shared.executions.names import Execution
+from shared.errors import LedgerRejected, LedgerUnavailable, OrderUnknown
+from shared.executions.names import OrderExecution
 from shared.ledger.entry import STATE_INDEX, LedgerEntry, Transition, marshalled, state_shard, state_shards
 from shared.ledger.states import State
 from shared.orders.order import Order
@@ -27,9 +27,9 @@ from shared.orders.order import Order
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# What DynamoDB will say to the same request for ever. All else, a missing permission or key included, someone can put
-# right while the policy tries again.
-_FINAL: Final = frozenset({"ValidationException", "ItemCollectionSizeLimitExceededException"})
+# The only permanent error of DynamoDB here. Someone can correct all others, a missing permission or key included, while
+# the retry policy runs.
+_PERMANENT: Final = "ValidationException"
 
 _PAGE: Final = 1_000
 
@@ -45,39 +45,49 @@ class Condition:
 NO_ITEM: Final = Condition("attribute_not_exists(orderId)")
 
 
-def unmoved(entry: LedgerEntry) -> Condition:
-    """The order has the owner and the history it was read with."""
+def unchanged(entry: LedgerEntry) -> Condition:
+    """The item still has the owner and the history of `entry`."""
     return Condition(
         "executionArn = :owner AND version = :version", {":owner": entry.execution_arn, ":version": entry.version}
     )
 
 
-class LedgerTable:
-    """A request is tried once: retrying is the business of the caller's policy.
+@dataclass(frozen=True)
+class Written:
+    """The condition held, and the item is updated."""
 
-    Every method may raise `LedgerUnavailable` (throttled, failed or silent) and `LedgerRejected` (refused for good).
-    `now` is the clock that dates the entries.
+
+@dataclass(frozen=True)
+class Refused:
+    """The condition failed, and nothing is written. `entry` is the item that failed it."""
+
+    entry: LedgerEntry
+
+
+class LedgerReader:
+    """Reads of the ledger. A request is sent once: the caller's policy retries.
+
+    Every method raises `LedgerUnavailable` (throttled, failed, no answer) or `LedgerRejected` (a permanent error).
     """
 
-    def __init__(self, client: "DynamoDBClient", table: str, now: Callable[[], str] = utc_now) -> None:
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client = client
         self._table = table
-        self.now = now
 
     def get(self, order_id: str) -> LedgerEntry | None:
-        """The order as it is now (a consistent read), or None."""
+        """The order's entry by a consistent read, or None when the order is not in the ledger."""
         with _translated():
             response = self._client.get_item(TableName=self._table, Key=_key(order_id), ConsistentRead=True)
         return LedgerEntry.of(response["Item"]) if "Item" in response else None
 
-    def in_state(self, state: State, limit: int = 100, unmoved_since: str | None = None) -> list[str]:
-        """The ids of up to `limit` orders in a state, longest unmoved first, as the index knows them by now.
+    def in_state(self, state: State, limit: int = 100, updated_before: str | None = None) -> list[str]:
+        """The ids of up to `limit` orders in a state, least recently updated first (an eventually consistent read).
 
-        `unmoved_since` (a time as the ledger writes it) leaves out those that moved at or after it.
+        `updated_before`, a time in the ledger's format, leaves out orders that were updated at or after it.
         """
         condition, values = "stateShard = :shard", {}
-        if unmoved_since is not None:
-            condition, values = f"{condition} AND updatedAt < :since", {":since": unmoved_since}
+        if updated_before is not None:
+            condition, values = f"{condition} AND updatedAt < :before", {":before": updated_before}
         query = self._client.get_paginator("query")
         found: list[tuple[str, str]] = []
         for shard in state_shards(state):
@@ -92,22 +102,34 @@ class LedgerTable:
                 found += [(item["updatedAt"]["S"], item["orderId"]["S"]) for page in pages for item in page["Items"]]
         return [order_id for _, order_id in sorted(found)[:limit]]
 
+
+class LedgerWriter:
+    """Conditional updates of the ledger, none of which reads. `now` gives the time of a transition.
+
+    A request is sent once: the caller's policy retries. Every method raises `LedgerUnavailable` (throttled, failed, no
+    answer), `LedgerRejected` (a permanent error), or `OrderUnknown` when the condition needs an item and there is none.
+    """
+
+    def __init__(self, client: "DynamoDBClient", table: str, now: Callable[[], str] = utc_now) -> None:
+        self._client = client
+        self._table = table
+        self.now = now
+
     def begin(
         self,
         order: Order,
-        owner: Execution,
+        owner: OrderExecution,
         states: Sequence[State],
         after: LedgerEntry | None,
         *,
         fields: Mapping[str, Any],
         detail: str | None = None,
-    ) -> LedgerEntry | None:
-        """Write the first transitions of an attempt, RECEIVED and those after it, and who owns it.
+    ) -> Written | Refused:
+        """Write an attempt's owner, order and first transitions: `states`, of which the first is RECEIVED.
 
-        The attempt is the order's first, or the one `after` an attempt that ended. `detail` belongs to the last of
-        the transitions. None when written, else the item that was in the way.
+        `after` is the entry of the attempt before, None for the first attempt. `detail` is that of the last transition.
         """
-        condition = NO_ITEM if after is None else unmoved(after)
+        condition = NO_ITEM if after is None else unchanged(after)
         why = None if after is None else _retry_of(after, order)
         at = self.now()
         first, *rest = states
@@ -119,9 +141,8 @@ class LedgerTable:
             "order": order.canonical(),
             "orderDigest": order.digest(),
             "customerId": order.customer_id,
-            # What the attempt before left behind.
+            # The attempt before may have left these.
             "enrichment": None,
-            "result": None,
             "error": None,
             "executionStatus": None,
         }
@@ -136,23 +157,20 @@ class LedgerTable:
         *,
         fields: Mapping[str, Any] | None = None,
         detail: str | None = None,
-    ) -> LedgerEntry | None:
-        """Write the next transitions of an attempt in one update. None when written, else the item that refused."""
+    ) -> Written | Refused:
+        """Write the next transitions of an attempt in one update."""
         at = self.now()
         steps = [Transition(state, at, attempt, detail) for state in states]
         return self._append(order_id, steps, fields or {}, condition)
 
     def update(
         self, order_id: str, fields: Mapping[str, Any], condition: Condition, appended: str = ""
-    ) -> LedgerEntry | None:
-        """One conditional update: set `fields`, remove those that are None. None when written, else the item found.
-
-        Raises `IllegalTransition` when there is no item where one was expected.
-        """
+    ) -> Written | Refused:
+        """One conditional update: sets `fields`, and removes those that are None. `appended` is one more SET action."""
         kept = {name: value for name, value in fields.items() if value is not None}
-        gone = [f"#{name}" for name in fields if name not in kept]
+        removed = [f"#{name}" for name in fields if name not in kept]
         sets = [f"#{name} = :{name}" for name in kept] + ([appended] if appended else [])
-        expression = "SET " + ", ".join(sets) + (" REMOVE " + ", ".join(gone) if gone else "")
+        expression = "SET " + ", ".join(sets) + (" REMOVE " + ", ".join(removed) if removed else "")
         try:
             with _translated():
                 self._client.update_item(
@@ -169,14 +187,14 @@ class LedgerTable:
         except self._client.exceptions.ConditionalCheckFailedException as refused:
             item: Any = refused.response.get("Item")
             if item is None:
-                raise IllegalTransition(f"order {order_id} is not in the ledger") from None
-            return LedgerEntry.of(item)
-        return None
+                raise OrderUnknown(f"order {order_id} is not in the ledger") from None
+            return Refused(LedgerEntry.of(item))
+        return Written()
 
     def _append(
         self, order_id: str, steps: Sequence[Transition], fields: Mapping[str, Any], condition: Condition
-    ) -> LedgerEntry | None:
-        """Append to the history and move the state with it. None when written, else the item that refused."""
+    ) -> Written | Refused:
+        """Append to the history, and set the state to the last of `steps`."""
         last = steps[-1]
         moved = {"state": last.state, "stateShard": state_shard(last.state, order_id), "updatedAt": last.at}
         values = {":steps": [step.stored() for step in steps], ":count": len(steps), ":none": [], ":zero": 0}
@@ -189,12 +207,16 @@ class LedgerTable:
         )
 
 
+class LedgerTable(LedgerWriter, LedgerReader):
+    """Updates and reads, for callers that may do both: the reconciler and the operators."""
+
+
 def _key(order_id: str) -> dict[str, Any]:
     return marshalled({"orderId": order_id})
 
 
 def _retry_of(before: LedgerEntry, order: Order) -> str:
-    """What a retry's first entry says: whether its order is the recorded one, or which of its fields are not."""
+    """The detail of a retry's first transition: `retried`, with the fields in which its order differs, if any."""
     recorded, now = before.order, order.canonical()
     changed = [name for name in sorted({*recorded, *now}) if recorded.get(name) != now.get(name)]
     return "retried, corrected: " + ", ".join(changed) if changed else "retried"
@@ -202,14 +224,14 @@ def _retry_of(before: LedgerEntry, order: Order) -> str:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """DynamoDB's errors in the ledger's words; a failed condition is an answer and passes through."""
+    """Raises DynamoDB's errors as the ledger's. A failed condition is a result, so its exception passes."""
     try:
         yield
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code == "ConditionalCheckFailedException":
             raise
-        if code in _FINAL:
+        if code == _PERMANENT:
             raise LedgerRejected(f"DynamoDB: {error}") from error
         raise LedgerUnavailable(f"DynamoDB: {code}") from error
     except BotoCoreError as error:

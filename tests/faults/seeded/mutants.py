@@ -62,7 +62,7 @@ MUTANTS: Final = (
         (
             Edit(
                 "src/reconciler/handler.py",
-                '_reconciler.ended(detail["durableExecutionArn"], detail["status"])',
+                '_examiner.examine_execution(detail["durableExecutionArn"], detail["status"])',
                 "str(detail)",
             ),
         ),

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from durable_local import LocalStack
 from durable_local.faults import Hold, Injection, Request, Rule
-from shared.executions.client import OrderExecutions
+from shared.executions.client import ExecutionsClient
 from shared.executions.names import ExecutionName
 from shared.ledger.entry import LedgerEntry
 from shared.ledger.states import TERMINAL, State
@@ -60,7 +60,7 @@ class World:
         self.functions = stack.client("lambda", many)
         [described] = stack.client("cloudformation").describe_stacks(StackName=stack.settings.stack_name)["Stacks"]
         self.stack_id: str = described["StackId"]
-        self.executions = OrderExecutions(self.functions, stack.outputs["DurableOrderProcessorArn"], self.stack_id)
+        self.executions = ExecutionsClient(self.functions, stack.outputs["DurableOrderProcessorArn"], self.stack_id)
         self.dynamodb = stack.client("dynamodb", many)
         self.ledger = LedgerTable(self.dynamodb, stack.outputs["LedgerTableName"])
         self.rules: dict[int, Rule] = {}
