@@ -3,7 +3,8 @@
 from decimal import Context, Decimal, Inexact, localcontext
 
 from shared.orders.enrichment import Totals
-from shared.orders.order import Order, plain
+from shared.orders.fields import plain
+from shared.orders.order import Order
 
 # 18 digits a price, 7 a quantity, and room for more lines than 64 KiB hold; a sum that did not fit would raise.
 _EXACT = Context(prec=40, traps=[Inexact])

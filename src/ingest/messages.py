@@ -1,7 +1,8 @@
 """From a message's body to the order in it."""
 
 from shared.errors import FieldError, InvalidOrder
-from shared.orders.order import Order, order_from, parse_json
+from shared.orders.exact_json import parse_json
+from shared.orders.order import Order, order_from
 
 # What the envelopes of services that can put messages on a queue look like, and how to take them off.
 _ENVELOPES: tuple[tuple[str, frozenset[str], str], ...] = (

@@ -16,7 +16,7 @@ from aws_durable_execution_sdk_python.lambda_service import (
 )
 
 from shared.errors import FieldError, InvalidOrder, NotJson
-from shared.orders.order import refuse_large_text
+from shared.orders.exact_json import refuse_large_text
 
 
 def refusal(invocation: Any) -> dict[str, Any] | None:

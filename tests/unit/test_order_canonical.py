@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared.orders.order import MAX_CANONICAL_BYTES, order_from, parse_order
+from shared.orders.fields import MAX_CANONICAL_BYTES
+from shared.orders.order import order_from, parse_order
 from tests.unit.orders import order_data, spellings
 
 SMALLEST = b'{"orderId":"ORDER-123"}'

@@ -15,7 +15,8 @@ from bench.worst_message import HOSTILE, ORDERS, filled
 from orchestrator.payload import refusal
 from shared.errors import InvalidOrder, OrderTooLarge
 from shared.orders import order
-from shared.orders.order import MAX_TEXT_LENGTH, order_from, parse_order
+from shared.orders.exact_json import MAX_TEXT_LENGTH
+from shared.orders.order import order_from, parse_order
 from tests.unit.orders import order_data
 from tests.unit.test_payload import invocation
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from bench.worst_message import HOSTILE
 from shared.errors import InvalidOrder, NotJson, OrderTooLarge
 from shared.orders.currencies import CURRENCIES
-from shared.orders.order import MAX_TEXT_LENGTH, Order, order_from, parse_json, parse_order
+from shared.orders.exact_json import MAX_TEXT_LENGTH, parse_json
+from shared.orders.order import Order, order_from, parse_order
 from tests.unit.orders import order_data
 from tests.unit.test_order_canonical import order_of
 
