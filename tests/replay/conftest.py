@@ -38,8 +38,17 @@ def replay(dynamodb, ledger_table, customers_table, monkeypatch):
     # As when the histories were recorded: the enricher cannot read this customer.
     dynamodb.put_item(TableName=customers_table, Item={"customerId": {"S": "BROKEN"}, "tier": {"N": "1"}})
     service = Lambda(imported("enricher.handler", monkeypatch).handler.__wrapped__)
-    made = boto3.client
-    monkeypatch.setattr(boto3, "client", lambda name, **more: service if name == "lambda" else made(name, **more))
+    requests = []
+    make_client = boto3.client
+
+    def client(name, **settings):
+        if name == "lambda":
+            return service
+        made = make_client(name, **settings)
+        made.meta.events.register("before-call", lambda model, **_: requests.append(model.name))
+        return made
+
+    monkeypatch.setattr(boto3, "client", client)
 
     # How long the SDK looks for more to checkpoint before it ends an invocation.
     monkeypatch.setattr("aws_durable_execution_sdk_python.state._STOP_SIGNAL_POLL_SECONDS", 0.001, raising=False)
@@ -50,7 +59,8 @@ def replay(dynamodb, ledger_table, customers_table, monkeypatch):
             monkeypatch.setenv(name, value)
         return imported("orchestrator.handler", monkeypatch).handler
 
-    return Replay(lambda settings: handler_of(tuple(settings.items())), service, LedgerItems(dynamodb, ledger_table))
+    items = LedgerItems(dynamodb, ledger_table)
+    return Replay(lambda settings: handler_of(tuple(settings.items())), service, items, requests)
 
 
 def imported(name, monkeypatch):

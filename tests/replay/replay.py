@@ -69,18 +69,21 @@ class Lambda:
 class Replay:
     """Today's handler, between this Lambda and this ledger.
 
-    `load` gives the orchestrator's module for a version's settings; `ledger` is the table, in moto.
+    `load` returns the orchestrator's handler for the settings of a version. `ledger` is the table, in moto. `requests`
+    collects the names of the requests that the handler sends to DynamoDB.
     """
 
-    def __init__(self, load, service, ledger):
+    def __init__(self, load, service, ledger, requests):
         self._load = load
         self._lambda = service
         self._ledger = ledger
+        self._requests = requests
 
     def difference(self, history, invocation):
         """What is otherwise than recorded when the execution goes on from this invocation; None for nothing."""
         self._lambda.take_up(invocation.event)
         self._ledger.put(invocation.order_id, invocation.ledger)
+        self._requests.clear()
         try:
             answer = self._to_its_end(self._load(history.settings), invocation.event)
         except Exception as error:  # noqa: BLE001  # whatever the changed code raises, Lambda would only see that it did
@@ -96,6 +99,8 @@ class Replay:
             yield f"it makes the operations {', '.join(made)}; recorded are {', '.join(recorded)}"
         if str(invocation).startswith(ENRICHED) and self._lambda.calls_of_enricher:
             yield "it asks the enricher, whose answer is checkpointed"
+        if invocation == history.end and self._requests:
+            yield f"it sends {', '.join(self._requests)} to DynamoDB although every step has ended"
         states, then = states_of(self._ledger.get(invocation.order_id)), states_of(history.end.ledger)
         if states != then:
             yield f"the ledger says {', '.join(states)}; recorded is {', '.join(then)}"

@@ -60,22 +60,30 @@ def test_each_history_ends_with_every_operation_checkpointed():
         assert {operation["Status"] for operation in history.end.operations} <= {"SUCCEEDED", "FAILED"}
 
 
+def test_each_recorded_operation_has_a_name_of_its_own():
+    for history in HISTORIES.values():
+        names = [operation.get("Name") for operation in history.end.operations]
+        assert all(names)
+        assert len(set(names)) == len(names)
+
+
 # ── a workflow that changed ───────────────────────────────────────────────────────────────────────
 
 ENRICH = """\
-        enriched = context.step(lambda _: steps.enrich(order, me, ledger, enricher), name="enrich", config=ENRICH)
+        enriched = step(context, "enrich", policies.enrich, lambda: steps.enrich(order, me, ledger, enricher))
 """
 WAIT = """\
         context.wait(wait_that_fits(pipeline), name="wait")
 """
+PAUSE = 'context.wait(wait_that_fits(pipeline), name="pause")'
 FINALIZE = """\
-        finalization = context.step(lambda _: steps.finalize(me, ledger), name="finalize", config=FINALIZE)
+        finalization = step(context, "finalize", policies.write_ledger, lambda: steps.finalize(me, ledger))
 """
 RECORD_FAILURE = """\
             record_failure(context, me, ledger, failure)
 """
 GREET = """\
-        context.step(lambda _: None, name="greet", config=FINALIZE)
+        step(context, "greet", policies.write_ledger, lambda: None)
 """
 
 NEW_CODE = """\
@@ -85,13 +93,22 @@ ledger = pipeline.ledger
 """
 
 CHANGES = {
-    "a step with another name": [('name="enrich"', 'name="look-up"')],
-    "the last step with another name": [('name="finalize"', 'name="complete"')],
+    "a step with another name": [(', "enrich"', ', "look-up"')],
+    "the last step with another name": [(', "finalize"', ', "complete"')],
     "a wait with another name": [('name="wait"', 'name="pause"')],
     "a wait that is skipped": [(WAIT, "")],
     "a step that is gone": [(RECORD_FAILURE, "            pass\n")],
     "the last step without a checkpoint": [(FINALIZE, "        finalization = steps.finalize(me, ledger)\n")],
     "a call outside the steps": [(WAIT, "        enricher.enrich(order, 1)\n" + WAIT)],
+    "a request outside the steps that changes nothing": [(FINALIZE, FINALIZE + "        ledger.finalizing(me)\n")],
+    "a step that changes a variable outside it": [
+        ("ledger, enricher = pipeline", "seen = []\n    ledger, enricher = pipeline"),
+        ("lambda: steps.enrich(", "lambda: seen.append(1) or steps.enrich("),
+        (WAIT, f"        if seen:\n    {WAIT}"),
+    ],
+    "a wait inside a step": [
+        (FINALIZE, FINALIZE.replace("lambda: ", f"lambda: {PAUSE} or ")),
+    ],
     "a step before the first": [(ENRICH, GREET + ENRICH)],
     "a step before the wait": [(WAIT, GREET + WAIT)],
     "a step after the wait": [(WAIT, WAIT + GREET)],
@@ -100,8 +117,8 @@ CHANGES = {
     "a wait after the last step": [(WAIT, ""), (FINALIZE, FINALIZE + WAIT)],
     "a step in the place of the wait": [(WAIT, GREET.replace("greet", "wait"))],
     "a step in a context of its own": [
-        (FINALIZE, FINALIZE.replace("context.step(lambda _:", "context.run_in_child_context(lambda _:")),
-        (', name="finalize", config=FINALIZE', ', name="finalize"'),
+        (FINALIZE, FINALIZE.replace("step(context, ", "context.run_in_child_context(")),
+        ('"finalize", policies.write_ledger, lambda: steps', "name='finalize', func=lambda _: steps"),
     ],
 }
 

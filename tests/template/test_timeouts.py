@@ -120,10 +120,10 @@ def test_the_default_wait_fits_into_the_default_execution_which_can_be_invoked_s
 
 def test_an_outage_of_the_ledger_can_be_sat_out_within_the_default_execution(parameters):
     """Else the policy's last attempts would be made by nobody."""
-    from orchestrator.policies import ENRICH
+    from orchestrator import policies
     from shared.errors import LedgerUnavailable
 
     waited = attempts = 0
-    while (decision := ENRICH.retry_strategy(LedgerUnavailable("x"), attempts := attempts + 1)).should_retry:
+    while (decision := policies.enrich(LedgerUnavailable("x"), attempts := attempts + 1)).should_retry:
         waited += decision.delay_seconds
     assert waited + parameters["WaitSeconds"]["Default"] < parameters["ExecutionTimeoutSeconds"]["Default"]
