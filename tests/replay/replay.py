@@ -126,7 +126,7 @@ class Replay:
 
 def kinds(operations):
     """Each operation's type and name: `STEP enrich`."""
-    return [f"{operation['Type']} {operation['Name']}" for operation in operations]
+    return [f"{operation['Type']} {operation.get('Name')}" for operation in operations]
 
 
 def states_of(item):

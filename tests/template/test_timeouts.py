@@ -39,7 +39,7 @@ def test_a_customers_table_that_hangs_is_given_up_before_the_enricher_is(handler
 
 def test_the_enricher_times_out_before_its_caller_gives_up(handlers, properties):
     read_timeout = handlers.orchestrator.PIPELINE.enricher._client.meta.config.read_timeout
-    assert properties("OrderEnricher")["Timeout"] < read_timeout == handlers.orchestrator.ENRICHER_TIMEOUT_S
+    assert properties("OrderEnricher")["Timeout"] < read_timeout == handlers.orchestrator.ENRICHER_TIMEOUT_SECONDS
 
 
 def test_the_longest_enrich_step_ends_before_the_orchestrators_invocation(handlers, properties):

@@ -144,7 +144,7 @@ def test_an_answer_with_half_of_a_character_is_refused(asked, half, place):
     text = place.format(half) + "," + json.dumps(ANSWER)[1:]
     refused = asked(text)
     assert isinstance(refused, EnrichmentRejected)
-    assert str(refused) == "the enricher's answer has half of a character in it"
+    assert str(refused) == "the enricher's answer contains a lone surrogate"
 
 
 def test_both_halves_of_a_character_are_one(asked):
