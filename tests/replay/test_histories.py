@@ -36,12 +36,12 @@ def differences(replay, history):
 
 
 @pytest.mark.parametrize("name", HISTORIES)
-def test_an_execution_in_flight_goes_on_to_the_end_it_had(replay, name):
+def test_an_execution_in_flight_ends_as_recorded(replay, name):
     if found := list(differences(replay, HISTORIES[name])):
         pytest.fail("\n".join([*found, ADVICE]), pytrace=False)
 
 
-def test_the_histories_hold_every_point_an_order_is_resumed_at():
+def test_the_histories_contain_every_point_where_an_order_can_resume():
     resumed_at = {
         (operation["Name"], operation["Status"])
         for history in HISTORIES.values()
@@ -147,12 +147,12 @@ def first_difference(replay):
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_change_that_a_replay_does_not_bear_is_caught(replay, change, name):
+def test_a_change_that_breaks_a_replay_is_caught(replay, change, name):
     change(CHANGES[name])
     assert first_difference(replay)
 
 
-def test_a_skipped_wait_is_refused_by_the_sdk_once_the_wait_has_begun(replay, change):
+def test_the_sdk_refuses_a_skipped_wait_once_the_wait_has_started(replay, change):
     change(CHANGES["a wait that is skipped"])
     for invocation in COMPLETED.invocations:
         difference = replay.difference(COMPLETED, invocation)
@@ -160,7 +160,7 @@ def test_a_skipped_wait_is_refused_by_the_sdk_once_the_wait_has_begun(replay, ch
         assert refused == ("wait" in str(invocation)), difference
 
 
-def test_a_skipped_wait_is_caught_where_the_sdk_says_nothing(replay, change, monkeypatch):
+def test_a_skipped_wait_is_caught_without_the_sdks_check(replay, change, monkeypatch):
     """It once took whatever was at the position: for the next step's result that of the wait, which is None."""
     monkeypatch.setattr(OperationIdentifier, "validate_checkpoint", lambda *_: None)
     change(CHANGES["a wait that is skipped"])
@@ -169,14 +169,14 @@ def test_a_skipped_wait_is_caught_where_the_sdk_says_nothing(replay, change, mon
 
 
 @pytest.mark.parametrize("resumed_after", ["nothing", "enrich SUCCEEDED"])
-def test_what_moved_is_named_as_it_was_and_as_it_is(replay, change, resumed_after):
+def test_a_renamed_step_is_reported_with_its_old_and_new_name(replay, change, resumed_after):
     change(CHANGES["a step with another name"])
     found = [line for line in differences(replay, COMPLETED) if f"[{resumed_after}]" in line]
     assert "enrich" in found[0].partition("]")[2]
     assert "look-up" in found[0].partition("]")[2]
 
 
-def test_a_change_that_moves_no_operation_is_let_through(replay, change):
+def test_a_change_that_moves_no_operation_is_accepted(replay, change):
     change(
         [
             ('"order enriched, waiting"', '"enriched"'),

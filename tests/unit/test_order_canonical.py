@@ -62,7 +62,7 @@ def test_a_full_order_keeps_its_bytes_and_its_digest():
     assert order.digest() == "fbc0048ee6cd9c3f1b56f6fa33c07ed570e805fd69e6afd525a76ec37b84bb39"
 
 
-def test_characters_that_json_may_escape_have_one_form_each():
+def test_each_character_has_one_canonical_spelling():
     text = '{"orderId":"A","attributes":{"a":"\\u0041\\/\\u002f\\"\\\\ \\b\\f\\n\\r\\t\\u0000\\u001f\\u007f\\u2028"}}'
     expected = '{"attributes":{"a":"A//\\"\\\\ \\b\\f\\n\\r\\t\\u0000\\u001f\u007f\u2028"},"orderId":"A"}'
     assert canonical(text) == expected.encode()
@@ -80,7 +80,7 @@ def test_parsing_canonical_bytes_gives_the_same_bytes_and_the_same_order(data):
 
 
 @given(order_data())
-def test_canonical_bytes_are_sorted_json_without_spaces_or_anything_unset(data):
+def test_canonical_bytes_are_sorted_json_without_spaces_or_unset_fields(data):
     expected = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     assert order_from(data).canonical_bytes() == expected
 
@@ -100,7 +100,7 @@ def test_two_orders_have_the_same_bytes_only_when_they_are_equal(one, other):
 
 
 @given(order_data())
-def test_what_the_ledger_keeps_reads_back_as_the_same_order(data):
+def test_the_order_in_the_ledger_is_read_back_as_the_same_order(data):
     order = order_from(data)
     assert order_from(order.canonical()) == order
 
@@ -115,7 +115,7 @@ def test_a_price_is_the_same_in_every_spelling(spelling):
 
 
 @pytest.mark.parametrize("spelling", ["0", "0.00", "-0", "-0.0", "0e10", "0E-400000", "0E+400000", '"0"', '"000.000"'])
-def test_nothing_to_pay_is_the_same_in_every_spelling(spelling):
+def test_a_price_of_zero_is_the_same_in_every_spelling(spelling):
     assert b'"unitPrice":"0"' in canonical(with_price(spelling))
 
 
@@ -152,7 +152,7 @@ def test_a_time_is_the_same_in_every_zone_and_spelling(spelling):
         '{"orderId":"A","items":[],"attributes":{}}',
     ],
 )
-def test_what_is_null_or_empty_is_as_good_as_unset(text):
+def test_null_and_empty_fields_are_the_same_as_unset_fields(text):
     assert canonical(text) == b'{"orderId":"A"}'
 
 
@@ -172,7 +172,7 @@ def test_what_is_null_or_empty_is_as_good_as_unset(text):
         {"attributes": {"a": ""}},
     ],
 )
-def test_an_order_that_differs_in_anything_has_another_digest(change):
+def test_an_order_with_any_difference_has_another_digest(change):
     data = {
         "orderId": "A",
         "customerId": "C",
@@ -221,7 +221,7 @@ def order_of(size):
     return data
 
 
-def test_an_order_of_exactly_64_kib_is_taken():
+def test_an_order_of_exactly_64_kib_is_accepted():
     assert MAX_CANONICAL_BYTES == 65_536
     assert len(order_from(order_of(65_536)).canonical_bytes()) == 65_536
 

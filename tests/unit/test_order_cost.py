@@ -159,7 +159,7 @@ def test_a_text_of_384_ki_characters_is_decoded():
 
 
 @given(order_data())
-def test_an_order_with_each_character_escaped_is_at_most_six_times_its_canonical_form(data):
+def test_an_escaped_order_is_at_most_six_times_its_canonical_form(data):
     def spelled(value):
         if isinstance(value, dict):
             return "{" + ",".join(f"{spelled(key)}:{spelled(inner)}" for key, inner in value.items()) + "}"
@@ -179,7 +179,7 @@ def utf_16_escaped(text):
 
 
 @pytest.mark.parametrize("first", ["S", '"', "\\", '\\"', '"\\'])
-def test_what_is_in_a_string_does_not_count_as_json_values(first):
+def test_the_content_of_a_string_does_not_count_as_json_values(first):
     """`first` is the item whose end would be missed if an escape were misread."""
     sku = ",[{" * 20
     data = {"orderId": "A", "items": [{**LINE, "sku": first}, *[{**LINE, "sku": sku}] * 500]}
@@ -208,13 +208,13 @@ def test_the_most_expensive_orders_are_orders(text):
     ],
     ids=["fields", "fields of an item", "items", "attributes", "names", "names of an item", "names of attributes"],
 )
-def test_what_is_too_many_or_too_long_is_one_error_of_the_whole(data, field, reason):
+def test_too_many_or_too_long_entries_give_one_error(data, field, reason):
     with pytest.raises(InvalidOrder) as refused:
         order_from(data if field == "" else {"orderId": "A", **data})
     assert [(error.field, error.reason) for error in refused.value.errors] == [(field, reason)]
 
 
-def test_each_wrong_item_is_named_until_there_are_twenty_errors():
+def test_invalid_items_are_named_up_to_twenty_errors():
     items = [LINE, {**LINE, "quantity": 0}, "S", LINE, {**LINE, "sku": "", "gift": 1}]
     with pytest.raises(InvalidOrder) as refused:
         order_from({"orderId": "A", "items": items, "currency": "usd"})

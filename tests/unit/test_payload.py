@@ -36,10 +36,10 @@ def test_a_payload_that_would_crash_the_invocation_fails_the_execution_instead(p
 
 
 @pytest.mark.parametrize("payload", ['{"orderId": "A"}', '{"orderId": 7}', "[]", ""])
-def test_a_payload_that_can_be_read_goes_on_to_the_workflow(payload):
+def test_a_readable_payload_reaches_the_workflow(payload):
     assert refusal(invocation(payload)) is None
 
 
-def test_an_invocation_of_another_form_is_the_sdks_to_refuse():
+def test_an_invocation_of_an_unknown_form_is_passed_to_the_sdk():
     assert refusal({"orderId": "A"}) is None
     assert refusal([]) is None

@@ -84,7 +84,7 @@ def test_any_payload_runs_or_fails_with_its_reason(invoke, payload):
 
 
 @pytest.mark.parametrize(("opening", "closing"), ["[]", ('{"a":', "}")])
-def test_a_payload_fails_with_its_reason_at_every_depth_at_which_reading_it_may_give_up(invoke, opening, closing):
+def test_a_payload_nested_too_deeply_fails_with_its_reason_at_any_depth(invoke, opening, closing):
     """The SDK reads it too, at its own place in the stack: what it could not bear must not get that far."""
     limit = sys.getrecursionlimit()
     for depth in (*range(limit - 200, limit + 1), 2_000, 5_000, 10_000, 20_000, 50_000, 100_000):

@@ -56,7 +56,7 @@ def apply(change, folder):
     path.write_text(text)
 
 
-def test_every_recipe_of_the_guide_has_a_proof():
+def test_every_recipe_of_the_guide_has_a_test():
     assert set(re.findall(r"<!-- recipe: (\S+) -->", GUIDE)) == set(PROOFS)
 
 
@@ -84,7 +84,7 @@ def test_a_recipe_does_what_the_guide_says(tmp_path, name):
     assert "1 passed" in done.stdout
 
 
-def test_the_waits_of_the_guide_are_allowed_and_complete(pipeline, template):
+def test_orders_complete_with_the_waits_of_the_guide(pipeline, template):
     deployments = re.findall(r"sam deploy --parameter-overrides (.*)", GUIDE)
     assert len(deployments) == 2
     for number, deployment in enumerate(deployments):
