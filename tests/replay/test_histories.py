@@ -1,7 +1,7 @@
-"""What orders in flight meet when the workflow changes: recorded executions go on, on today's code, to their end.
+"""Orders in flight when the workflow changes: recorded executions are resumed on the current code, to their end.
 
-Replay matches operations by their position. Where today's workflow has another operation, the SDK ends the execution
-with `NonDeterministicExecutionError`; where it has none, or one more, nobody says anything.
+A replay matches operations by their position. If the current workflow has another operation there, the SDK fails the
+execution with `NonDeterministicExecutionError`. It does not report a missing or an additional operation.
 """
 
 import sys
@@ -20,16 +20,16 @@ COMPLETED, FAILED = HISTORIES["completed"], HISTORIES["failed"]
 WORKFLOW = Path(__file__).parents[2] / "src" / "orchestrator" / "workflow.py"
 
 ADVICE = """
-An execution that is in flight does not meet this code by a deployment: Lambda finishes it on the version it was started
-on. It does where it was started on $LATEST, and then it ends as said above. So:
-  - keep the name, kind and place of every operation that is recorded, and add new ones after the last;
-  - or, where that cannot be, publish the change as a new version, as every deployment here does, leave the old version
-    in place until its last execution has ended, and start nothing on $LATEST;
-  - then record the histories anew, and look at what changed in them: make record"""
+Lambda finishes an execution on the version that started it, so a deployment does not run this code for executions in
+flight. An execution that was started on $LATEST does run it, and fails as shown above. So:
+  - keep the name, type and position of each recorded operation, and add new operations after the last one;
+  - or publish the change as a new version, as each deployment here does, keep the old version until its last execution
+    has ended, and start nothing on $LATEST;
+  - then record the histories again with `make record`, and review what changed in them."""
 
 
 def differences(replay, history):
-    """What goes otherwise than recorded, one line for each invocation of the history that it happens from."""
+    """Yield one line for each invocation of the history from which the execution ends in another way."""
     for invocation in history.invocations:
         if difference := replay.difference(history, invocation):
             yield f"{history.name}, resumed when it had checkpointed [{invocation}]: {difference}"
@@ -48,7 +48,7 @@ def test_the_histories_contain_every_point_where_an_order_can_resume():
         for invocation in history.invocations
         for operation in invocation.operations[-1:]
     }
-    # READY is a step whose retry is due.
+    # A step is READY when its retry is due.
     steps = {(name, status) for name in ("enrich", "finalize", "record-failure") for status in ("STARTED", "SUCCEEDED")}
     retries = {(name, "READY") for name in ("enrich", "finalize", "record-failure")}
     failures = {("enrich", "FAILED"), ("finalize", "FAILED")}
@@ -67,7 +67,7 @@ def test_each_recorded_operation_has_a_name_of_its_own():
         assert len(set(names)) == len(names)
 
 
-# ── a workflow that changed ───────────────────────────────────────────────────────────────────────
+# ── a changed workflow ────────────────────────────────────────────────────────────────────────────
 
 ENRICH = """\
         enriched = step(context, "enrich", policies.enrich, lambda: steps.enrich(order, me, ledger, enricher))
@@ -125,7 +125,7 @@ CHANGES = {
 
 @pytest.fixture
 def change(monkeypatch):
-    """Puts another workflow in the place of today's: the same text with replacements."""
+    """Replaces the workflow by a copy with other text."""
 
     def changed(replacements):
         text = WORKFLOW.read_text()
@@ -141,7 +141,7 @@ def change(monkeypatch):
 
 
 def first_difference(replay):
-    """Of an order that completes and one that fails, which between them meet every operation; of each once it began."""
+    """Return the first difference of an order that completes and one that fails. Together they run every operation."""
     in_flight = [replace(history, invocations=history.invocations[1:]) for history in (COMPLETED, FAILED)]
     return next((found for history in in_flight for found in differences(replay, history)), None)
 
@@ -161,7 +161,7 @@ def test_the_sdk_refuses_a_skipped_wait_once_the_wait_has_started(replay, change
 
 
 def test_a_skipped_wait_is_caught_without_the_sdks_check(replay, change, monkeypatch):
-    """It once took whatever was at the position: for the next step's result that of the wait, which is None."""
+    """An earlier SDK used the checkpoint at the position as it was: here the wait's, None, as the step's result."""
     monkeypatch.setattr(OperationIdentifier, "validate_checkpoint", lambda *_: None)
     change(CHANGES["a wait that is skipped"])
     over = next(one for one in COMPLETED.invocations if str(one) == "enrich SUCCEEDED, wait SUCCEEDED")

@@ -1,4 +1,4 @@
-"""The enricher: who ordered, what it comes to, and an answer in the seed's shape."""
+"""The enricher: customers, totals, and the response schema of its answer."""
 
 import importlib
 import json
@@ -65,7 +65,7 @@ def test_an_order_without_a_customer_does_not_read_the_table(customers, dynamodb
 
 
 def test_errors_of_the_table_are_raised():
-    """So that the orchestrator tries again: a guest made of a throttled read would be a customer lost."""
+    """Then the orchestrator retries. A throttled read must not turn a known customer into a guest."""
     dynamodb = client("dynamodb")
     Endpoint(dynamodb, "GetItem", refusal(400, "ProvisionedThroughputExceededException"))
     with pytest.raises(ClientError, match="ProvisionedThroughputExceededException"):
@@ -120,7 +120,7 @@ def test_an_amount_is_a_plain_decimal(lines, amount):
 
 @pytest.mark.parametrize(("lines", "amount"), [([(2, "0.5")], "1"), ([(10, "13.97")], "139.7"), ([(4, "25")], "100")])
 def test_an_amount_has_no_trailing_zeros(lines, amount):
-    """As prices have none: one amount, one spelling."""
+    """Prices have none either: each amount has one spelling."""
     assert totals(order_with(lines)).amount == amount
 
 
@@ -140,7 +140,7 @@ def enricher(customers, customers_table, monkeypatch):
 
 
 def event_of(order):
-    """What Lambda makes of the payload that the orchestrator sends."""
+    """Return the event that Lambda makes from the payload that the orchestrator sends."""
     return json.loads(order.canonical_bytes())
 
 

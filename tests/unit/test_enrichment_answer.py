@@ -1,4 +1,4 @@
-"""What the orchestrator makes of the enricher's answer: taken, tried again, or refused for good."""
+"""The orchestrator accepts the enricher's answer, or raises a transient or a permanent error."""
 
 import json
 
@@ -31,7 +31,7 @@ ANSWER = {
 
 
 def without(*path):
-    """The answer without one of its fields."""
+    """Return the answer without one of its fields."""
     answer = json.loads(json.dumps(ANSWER))
     *parents, last = path
     parent = answer
@@ -54,7 +54,7 @@ def enrich(answer, calls=1):
 
 
 def kept(answer):
-    """What the checkpoint and the ledger keep of an answer, as the enrich step has it."""
+    """Return the part of an answer that the checkpoint and the ledger store, as the enrich step does."""
     return enrich(said(answer))[0].model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
@@ -81,7 +81,7 @@ def test_unknown_fields_of_a_later_enricher_are_kept(more):
 
 @pytest.mark.parametrize("number", [0.5, 29.33, 1e-7, 1e300, -0.1, 2**200])
 def test_any_number_of_a_later_enricher_can_be_stored_in_the_ledger(number):
-    """DynamoDB's serializer takes no float and 38 digits at most: the order would fail on a field that nobody reads."""
+    """DynamoDB's serializer accepts no float and at most 38 digits, so an unused field could fail the order."""
     answer = json.loads(json.dumps(ANSWER))
     answer["enrichedData"]["score"] = number
     stored = unmarshalled(marshalled({"enrichment": kept(answer)}))["enrichment"]
@@ -97,7 +97,7 @@ def test_any_number_of_a_later_enricher_can_be_stored_in_the_ledger(number):
         (503, "ServiceUnavailableException"),
     ],
 )
-def test_a_call_that_lambda_throttles_is_a_transient_error(status, code):
+def test_a_call_that_lambda_throttles_or_fails_is_a_transient_error(status, code):
     with pytest.raises(EnricherUnavailable, match=code) as failed:
         enrich(refusal(status, code), calls=3)
     assert failed.value.calls == 3
@@ -181,7 +181,7 @@ def test_an_answer_that_is_not_json_is_a_permanent_error(body):
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
 def test_nan_and_infinity_in_an_answer_are_a_permanent_error(constant):
-    """Neither the ledger nor the checkpoint of a durable step can keep it."""
+    """Neither the ledger nor the checkpoint of a durable step can store them."""
     with pytest.raises(EnrichmentRejected):
         enrich(said(json.dumps({**ANSWER, "more": "@"}).replace('"@"', constant).encode()))
 

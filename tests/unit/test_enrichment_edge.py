@@ -1,4 +1,4 @@
-"""Whatever the enricher answers: an enrichment of this order that can be kept, or one of two errors."""
+"""Any answer of the enricher is an enrichment of this order that can be stored, or one of two errors."""
 
 import json
 
@@ -16,21 +16,21 @@ from tests.unit.test_enrichment_answer import ANSWER, ARN, ORDER, said
 from tests.unit.transport import Endpoint, client
 
 LARGEST_STEP_RESULT = 262_144
-"""Bytes of a step's result that Lambda takes."""
+"""Lambda's size limit for the result of a step, in bytes."""
 
 DEEPEST_ATTRIBUTE = 31
-"""Levels of maps and lists in an attribute that DynamoDB takes."""
+"""DynamoDB's limit for levels of maps and lists in an attribute."""
 
 
 @pytest.fixture(scope="module")
 def asked():
-    """Has the enricher answer with text, bytes or data; what the step keeps of it, or the error it gives."""
+    """Makes the enricher answer with a text, bytes or data. Returns the step's result or its error."""
     lambda_client = client("lambda")
     endpoint = Endpoint(lambda_client, "Invoke", None)
     enricher = Enricher(lambda_client, ARN)
 
     def ask(body, **headers):
-        # A text may hold halves of characters, and so then do the bytes.
+        # A text may contain lone surrogates, and then the bytes contain them too.
         body = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
         endpoint._answers = [said(body, **headers)]
         try:
@@ -56,7 +56,7 @@ def kept_in_the_ledger(enrichment):
     item = marshalled({"enrichment": enrichment})
     assert unmarshalled(item) == {"enrichment": enrichment}
     assert levels(enrichment) <= DEEPEST_ATTRIBUTE
-    # As the request carries it: text that is text, in UTF-8.
+    # The request encodes the item as UTF-8.
     assert json.dumps(item, ensure_ascii=False).encode()
 
 
@@ -110,7 +110,7 @@ FILLINGS = ["1", "0.1", "null", "true", '""', "[]", "{}", '"\\u0001"', '"é"', '
 
 @pytest.mark.parametrize("filling", FILLINGS)
 def test_the_largest_answer_is_stored_whatever_its_content(asked, filling):
-    """What the SDK writes beside each value makes most of the smallest values."""
+    """The SDK adds a few bytes to each value, so many small values grow most."""
     room = MAX_ANSWER_BYTES - len(json.dumps({**ANSWER, "more": []}, separators=(",", ":")).encode())
     number = (room + 1) // (len(filling.encode()) + 1)
     text = json.dumps({**ANSWER, "more": "@"}, separators=(",", ":")).replace(
@@ -125,7 +125,7 @@ def test_the_largest_answer_is_stored_whatever_its_content(asked, filling):
 @pytest.mark.parametrize(("opening", "closing"), ["[]", ('{"a":', "}")])
 def test_an_answer_may_have_24_levels_and_no_more(asked, opening, closing):
     def nested_to(depth):
-        # The answer is a level itself.
+        # The answer itself is one level.
         more = opening * (depth - 1) + ("" if closing == "]" else "1") + closing * (depth - 1)
         return json.dumps({**ANSWER, "more": "@"}).replace('"@"', more).encode()
 

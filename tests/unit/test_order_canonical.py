@@ -1,4 +1,4 @@
-"""The one form of an order: executions are started with it, so a byte that moves turns redeliveries into conflicts."""
+"""The canonical form of an order. Executions start with it, so one changed byte turns a redelivery into a conflict."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ def placed_at(spelling):
     return json.dumps({"orderId": "A", "placedAt": spelling})
 
 
-# ── bytes that must never move ────────────────────────────────────────────────────────────────────
+# ── bytes that must never change ──────────────────────────────────────────────────────────────────
 
 
 def test_the_smallest_order_keeps_its_bytes_and_its_digest():
@@ -208,7 +208,7 @@ def test_orders_without_attributes_do_not_share_them():
 
 
 def order_of(size):
-    """An order whose canonical form is exactly `size` bytes."""
+    """Return an order whose canonical form has exactly `size` bytes."""
     line = {"sku": "S" * 64, "quantity": 1, "unitPrice": "1"}
     data = {"orderId": "A", "items": [], "attributes": {"pad": "", "more": ""}}
 

@@ -1,4 +1,4 @@
-"""No text costs much more than the most expensive order, whatever is in it: counted, not timed.
+"""No text costs much more than the most expensive order. The tests count operations; they do not measure time.
 
 Time and memory are measured by `python -m bench.worst_message`.
 """
@@ -25,7 +25,7 @@ LINE = {"sku": "S", "quantity": 1, "unitPrice": "1"}
 
 
 class Visited:
-    """Counts the values and keys that are decoded, also of a text that breaks off, and the errors that are built."""
+    """Counts the decoded values and keys, also for a truncated text, and the errors that are built."""
 
     def __init__(self, monkeypatch):
         self.decoded = self.errors = 0
@@ -66,7 +66,7 @@ def visited(monkeypatch):
 
 @pytest.fixture
 def most_decoded(visited):
-    """Of the most expensive order: what other texts are measured against."""
+    """The number of decoded values of the most expensive order. Other texts are compared with it."""
     return max(visited.by(text)[0] for text in ORDERS.values())
 
 
@@ -93,7 +93,7 @@ PLACES = {
 
 @st.composite
 def filled_texts(draw):
-    """A text of up to 1 MiB that one piece fills, in one of the places, closed or broken off."""
+    """A text of up to 1 MiB that repeats one piece in one of the places, complete or truncated."""
     beginning, end, named = PLACES[draw(st.sampled_from(sorted(PLACES)))]
     piece = (draw(st.sampled_from(['"@":', '"!@":', '"a":'])) if named else "") + draw(pieces)
     size = draw(st.sampled_from([MESSAGE, MAX_TEXT_LENGTH, 80_000, 4_000]))
@@ -126,7 +126,7 @@ def test_no_text_builds_more_than_two_hundred_errors(visited, text):
     assert errors <= 200
 
 
-# ── before it is decoded ──────────────────────────────────────────────────────────────────────────
+# ── before decoding ───────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
@@ -180,7 +180,7 @@ def utf_16_escaped(text):
 
 @pytest.mark.parametrize("first", ["S", '"', "\\", '\\"', '"\\'])
 def test_the_content_of_a_string_does_not_count_as_json_values(first):
-    """`first` is the item whose end would be missed if an escape were misread."""
+    """If an escape were misread, the end of the string `first` would be missed."""
     sku = ",[{" * 20
     data = {"orderId": "A", "items": [{**LINE, "sku": first}, *[{**LINE, "sku": sku}] * 500]}
     assert len(sku) * 500 > 20_000
@@ -192,7 +192,7 @@ def test_the_most_expensive_orders_are_orders(text):
     assert 55_000 < len(parse_order(text).canonical_bytes()) <= 65_536
 
 
-# ── before pydantic looks at each entry ───────────────────────────────────────────────────────────
+# ── before pydantic validates each entry ──────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(

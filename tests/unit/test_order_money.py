@@ -1,4 +1,4 @@
-"""Money is exact: what a producer wrote, or a refusal, never something close to it."""
+"""Money is exact: a price is the decimal that the producer wrote, or it is refused. It is never rounded."""
 
 import json
 from decimal import Decimal
@@ -19,7 +19,7 @@ NEGATIVE = "should not be negative"
 
 
 def price_in(spelling):
-    """The price that the JSON spelling means, or the reason why it means none."""
+    """Return the price for a JSON spelling, or the reason of its refusal."""
     try:
         order = parse_order('{"orderId":"A","items":[{"sku":"S","quantity":1,"unitPrice":' + spelling + "}]}")
     except InvalidOrder as refused:
@@ -109,7 +109,7 @@ def test_only_a_plain_decimal_is_a_price(spelling):
 
 @pytest.mark.parametrize("value", [29.33, 29.0, float("nan"), float("inf"), float("-inf")])
 def test_a_float_is_not_a_price(value):
-    """Data that came by another way than `parse_json` may carry one: its digits are no longer the producer's."""
+    """Data that `parse_json` did not read can contain a float, whose digits can differ from the producer's."""
     with pytest.raises(InvalidOrder, match=NOT_A_DECIMAL):
         order_from({"orderId": "A", "items": [{"sku": "S", "quantity": 1, "unitPrice": value}]})
 

@@ -1,4 +1,4 @@
-"""What is not an order is refused by name, with every field and reason, and with nothing of its content."""
+"""Invalid orders are refused. The error names each field and reason, and never contains a value."""
 
 import json
 import subprocess
@@ -30,14 +30,14 @@ def refusal_of(text):
 
 
 def fields_refused(data):
-    """Field and reason of everything that is wrong with an order given as Python data."""
+    """Return the reason for each invalid field of an order that is given as Python data."""
     with pytest.raises(InvalidOrder) as refused:
         order_from(data)
     assert type(refused.value) is InvalidOrder
     return {error.field: error.reason for error in refused.value.errors}
 
 
-# ── JSON, strictly ────────────────────────────────────────────────────────────────────────────────
+# ── strict JSON ───────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_json_numbers_are_read_exactly():
     assert [str(number) for number in numbers] == ["1", "-7", "0.1", "29.330000000000000000001", "1E+2"]
 
 
-# ── orders, strictly ──────────────────────────────────────────────────────────────────────────────
+# ── strict orders ─────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("data", [None, True, 0, "ORDER-1", [], [{"orderId": "A"}], {}])
@@ -176,7 +176,7 @@ def test_a_quantity_is_an_integer_from_one_to_a_million(quantity):
 
 
 @pytest.mark.parametrize("spelling", ["1.0", "1e0", "10e-1", "true", "1" * 5_000, "-" + "1" * 5_000])
-def test_a_quantity_with_a_fraction_or_an_exponent_is_refused(spelling):
+def test_a_quantity_that_is_not_spelled_as_a_valid_integer_is_refused(spelling):
     text = '{"orderId":"A","items":[{"sku":"S","quantity":' + spelling + ',"unitPrice":"1"}]}'
     assert [error.field for error in refusal_of(text).errors] == ["items.0.quantity"]
 
@@ -271,7 +271,7 @@ def test_a_zone_offset_of_more_than_59_minutes_is_refused(offset):
 
 
 def test_a_time_finer_than_a_microsecond_is_refused():
-    """Two orders a nanosecond apart would otherwise be one."""
+    """If the time were truncated, two orders a nanosecond apart would be equal."""
     assert fields_refused({"orderId": "A", "placedAt": "1997-01-01T12:00:00.1234567Z"}).keys() == {"placedAt"}
 
 
@@ -330,7 +330,7 @@ def test_the_limit_counts_bytes_not_characters():
     ],
 )
 def test_a_message_full_of_errors_has_a_short_error_text(text):
-    """Each mistake takes a place in a log line, and a text that is decoded can have twenty thousand."""
+    """Errors are logged, and a text that is decoded can contain twenty thousand."""
     error = refusal_of(text)
     assert len(error.errors) <= 1_000
     assert len(str(error)) <= 256 * 1024
@@ -347,7 +347,7 @@ def test_a_message_full_of_errors_has_a_short_error_text(text):
     ],
 )
 def test_a_message_full_of_errors_needs_little_memory(body):
-    """Ingest works ten messages at a time in 1 GiB: one that took most of it would take its neighbours with it."""
+    """Ingest processes ten messages at once in 1 GiB. If one message used it up, the other nine would fail too."""
     program = (
         "import resource, sys\n"
         "from shared.orders.order import parse_order\n"
@@ -369,14 +369,14 @@ def test_a_message_full_of_errors_needs_little_memory(body):
     assert int(grown) < 20 * 1024 * 1024
 
 
-# ── whatever comes ────────────────────────────────────────────────────────────────────────────────
+# ── any input ─────────────────────────────────────────────────────────────────────────────────────
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
-# Any text at all, halves of surrogate pairs included: a JSON escape can spell them.
+# Any text, with lone surrogates too: a JSON escape can encode them.
 any_text = st.text(st.characters())
 
 
@@ -425,7 +425,7 @@ def test_any_truncated_order_is_refused_as_not_json(data, drawn):
     assert type(refusal_of(beginning)) is NotJson
 
 
-# ── nothing of the content in an error ────────────────────────────────────────────────────────────
+# ── no values in an error ─────────────────────────────────────────────────────────────────────────
 
 
 def says_nothing_of(mark, text):
@@ -440,7 +440,7 @@ def says_nothing_of(mark, text):
 
 @st.composite
 def marked(draw):
-    """An order with the mark in one of its values, wherever in it and in whatever type."""
+    """An order that contains the mark in one of its values, at any position and in any type."""
     data = draw(order_data())
     data.setdefault("items", [dict(LINE)])
     data.setdefault("attributes", {"a": ""})

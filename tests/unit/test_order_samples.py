@@ -1,4 +1,4 @@
-"""The real orders under samples/: 6,919 purchases of a music shop, 1997 and 1998."""
+"""The real orders in samples/: 6,919 purchases in a music shop in 1997 and 1998."""
 
 import json
 from decimal import Decimal
@@ -54,7 +54,7 @@ def test_the_totals_of_a_sample_are_the_sums_of_its_lines(lines, number, units, 
 
 
 def test_the_total_of_all_samples_equals_the_sum_in_cents(lines):
-    """Added up in cents, which are whole numbers in this data, by another way than the pipeline's."""
+    """The prices in this data are whole cents, so integers can check the pipeline's decimals."""
     cents = 0
     for line in lines:
         for item in json.loads(line)["items"]:

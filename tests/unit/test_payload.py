@@ -1,4 +1,4 @@
-"""What a direct invoke may bring that the SDK's own reading cannot bear."""
+"""Payloads of a direct invoke that the SDK cannot read."""
 
 import json
 
@@ -8,7 +8,7 @@ from orchestrator.payload import refusal
 
 
 def invocation(payload):
-    """What Lambda hands a durable function on its first invocation."""
+    """Return the event that Lambda sends to a durable function on its first invocation."""
     return {
         "DurableExecutionArn": "arn",
         "CheckpointToken": "token",

@@ -1,4 +1,4 @@
-"""An order whose process dies, or whose ledger is away: one history all the same, and few calls of the enricher."""
+"""An order completes once although its process dies or its ledger is unavailable, with few calls of the enricher."""
 
 import itertools
 
@@ -8,7 +8,7 @@ from shared.errors import LedgerUnavailable
 from shared.ledger.owner import MAX_STARTS, Ledger
 from tests.workflow.durable import COMPLETED, ORDER, Killed, answer, dynamodb_error, failure
 
-# The writes of an order that meets no fault: claim, enriched, finalizing, completed.
+# The writes of an order without faults: claim, enriched, finalizing, completed.
 WRITES = range(1, 5)
 MOMENTS = ("before", "after")
 
@@ -20,10 +20,10 @@ def test_an_order_completes_when_its_process_dies_at_any_write(pipeline, kill):
     entry = pipeline.entry("ORDER-123")
     assert pipeline.states("ORDER-123") == COMPLETED
     assert entry.version == len(entry.history)
-    # What is answered is what is on record, whichever process wrote it.
+    # The response contains the values in the ledger, whichever process wrote them.
     assert result["enrichmentResult"] == entry.enrichment
     assert result["processedAt"] == entry.result["processedAt"]
-    # Only an answer that never reached the ledger is asked for again.
+    # The enricher is called again only if its answer never reached the ledger.
     assert pipeline.enricher.calls == (2 if kill == (2, "before") else 1)
 
 

@@ -1,4 +1,4 @@
-"""What becomes of one order, told by its execution's answer and its ledger entry."""
+"""One order: the response of its execution and its ledger entry."""
 
 import json
 from datetime import timedelta
@@ -37,7 +37,7 @@ def test_a_completed_order_returns_the_response_schema(pipeline):
 
 def test_an_order_without_faults_costs_four_metered_operations(pipeline):
     result = pipeline.run(ORDER)
-    # Metered: the start, each attempt of a step, each wait.
+    # Metered operations: the start, each attempt of a step, each wait.
     assert [(op.name, op.operation_type.value) for op in result.operations] == [
         ("enrich", "STEP"),
         ("wait", "WAIT"),
