@@ -72,7 +72,6 @@ check: .venv/.stack .venv/.sam ## formatting, lint, types, the direction of impo
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m mypy
 	@out=$$($(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint(["--no-cache"])') || { echo "$$out"; exit 1; }
-	@$(PY) -m tools.determinism_check
 	@$(PY) -m tools.template_check
 
 format: .venv/.dev ## bring the code into shape

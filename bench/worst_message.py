@@ -24,7 +24,8 @@ from rich.table import Table
 from ingest.messages import order_in
 from orchestrator.payload import refusal
 from shared.errors import InvalidOrder
-from shared.orders.order import MAX_TEXT_LENGTH, parse_order
+from shared.orders.exact_json import MAX_TEXT_LENGTH
+from shared.orders.order import parse_order
 
 MAX_TIME_RATIO: Final = 5
 MAX_MEMORY_RATIO: Final = 10

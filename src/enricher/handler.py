@@ -1,7 +1,7 @@
-"""The enricher Lambda: a plain function that answers what is known of an order.
+"""The enricher Lambda: a plain function that returns the customer and the totals of an order.
 
-It knows nothing of the workflow. A bad order is answered with `statusCode` 400 (asking again cannot help), while
-what may pass, such as a throttled table, is raised, so that the caller tries again.
+It does not depend on the workflow. For an invalid order it returns `statusCode` 400, because a retry cannot help. It
+raises transient errors, such as a throttled table, so that the caller retries.
 """
 
 import os
@@ -21,19 +21,20 @@ from shared.orders.order import order_from
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-# Two tries with their connects end before the function's own timeout (8 s).
-TABLE_TIMEOUT_S = 2
-TABLE_TRIES = 2
+# Two attempts, with their connection timeouts, end before the function's own timeout (8 s).
+TABLE_TIMEOUT_SECONDS = 2
+MAX_TABLE_ATTEMPTS = 2
 
 _customers = Customers(
-    boto3.client("dynamodb", config=client_config(TABLE_TIMEOUT_S, TABLE_TRIES)), os.environ["CUSTOMERS_TABLE"]
+    boto3.client("dynamodb", config=client_config(TABLE_TIMEOUT_SECONDS, MAX_TABLE_ATTEMPTS)),
+    os.environ["CUSTOMERS_TABLE"],
 )
 _logger = logger("enricher")
 
 
 @_logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
-    """Answer one order's enrichment, in the shape of `shared.orders.enrichment.Enrichment`."""
+    """Return the enrichment of one order, as `shared.orders.enrichment.Enrichment` describes it."""
     try:
         order = order_from(event)
     except InvalidOrder as error:

@@ -1,4 +1,4 @@
-"""Who ordered, by the customers table."""
+"""The customer of an order, from the customers table."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Customer:
-    """The id to go on with, and what is known of it."""
+    """A customer or a guest: the id and the profile."""
 
     customer_id: str
     profile: Profile
 
 
 class Customers:
-    """The customers table: `customerId`, and beside it `tier` and `customerSince`."""
+    """The customers table: the key `customerId` and the attributes `tier` and `customerSince`."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client = client
         self._table = table
 
     def of(self, order: Order) -> Customer:
-        """The order's customer, or a guest where none is named or the id is not known.
+        """Return the order's customer, or a guest if the order has no customer id or an unknown one.
 
-        What DynamoDB raises is raised on: the orchestrator tries again.
+        Errors of DynamoDB are not caught: the orchestrator retries.
         """
         if order.customer_id is not None:
             key = {"customerId": {"S": order.customer_id}}
@@ -41,5 +41,5 @@ class Customers:
 
 
 def guest_id(order_id: str) -> str:
-    """A guest's id, the same whenever the same order asks."""
+    """Return the id of a guest. It is always the same for the same order."""
     return f"CUST-GUEST-{hashlib.sha256(order_id.encode()).hexdigest()[:12].upper()}"

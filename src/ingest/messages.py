@@ -1,7 +1,8 @@
 """Reads the order in a message's body."""
 
 from shared.errors import FieldError, InvalidOrder
-from shared.orders.order import Order, order_from, parse_json
+from shared.orders.exact_json import parse_json
+from shared.orders.order import Order, order_from
 
 # Services that can send to a queue and wrap the message: the service, its envelope's fields, and how to turn that off.
 _ENVELOPES: tuple[tuple[str, frozenset[str], str], ...] = (

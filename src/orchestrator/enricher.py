@@ -1,4 +1,4 @@
-"""Calls the enricher Lambda and takes nothing on trust from its answer."""
+"""Calls the enricher Lambda and validates its answer."""
 
 import json
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
 MAX_NUMBER_DIGITS: Final = 38
-"""DynamoDB's limit."""
+"""DynamoDB's limit for a number."""
 
 MAX_NESTING: Final = 24
-"""Levels of objects and lists in an answer. DynamoDB stores 31 in an attribute."""
+"""Levels of objects and lists in an answer. DynamoDB stores at most 31 in an attribute."""
 
 MAX_ANSWER_BYTES: Final = 16 * 1024
-"""An answer is kept in the ledger and in the step's checkpoint, of 256 KiB at most, where the SDK writes up to 15 bytes
-beside each value: `[1,1,…]` grows eightfold."""
+"""The answer is stored in the ledger and in the step's checkpoint. A checkpoint is at most 256 KiB, and the SDK adds up
+to 15 bytes to each value there: `[1,1,…]` becomes eight times as large."""
 
 
 class Enricher:
-    """The enricher function, by its ARN. A call is tried once: retrying is the step's policy."""
+    """A client of the enricher function. It never retries a call: the policy of the step does."""
 
     def __init__(self, client: "LambdaClient", function_arn: str) -> None:
         self._client = client
         self._function_arn = function_arn
 
     def enrich(self, order: Order, calls: int) -> Enrichment:
-        """The enricher's answer for the order. `calls` is how often this attempt of the order asks, this call included.
+        """Call the enricher and return its answer. `calls` is the number of calls in this attempt of the order.
 
-        Raises `EnricherUnavailable` for what may pass (throttling, 5xx, a time-out, a function that raised or died)
-        and `EnrichmentRejected` for an answer that asking again does not change.
+        Raises `EnricherUnavailable` for a transient error (throttling, 5xx, a timeout, a function that failed) and
+        `EnrichmentRejected` for an answer that a retry does not change.
         """
         try:
             response = self._client.invoke(FunctionName=self._function_arn, Payload=order.canonical_bytes())
@@ -64,7 +64,7 @@ def _accepted(answer: bytes, order: Order, calls: int) -> Enrichment:
         raise EnricherUnavailable(f"the enricher answered statusCode {status}", calls)
     if isinstance(status, int) and status != 200:
         raise EnrichmentRejected(f"the enricher answered statusCode {status}")
-    _refuse_what_cannot_be_kept(data)
+    _refuse_unstorable(data)
     try:
         enrichment = Enrichment.model_validate(data)
     except ValidationError as error:
@@ -75,18 +75,18 @@ def _accepted(answer: bytes, order: Order, calls: int) -> Enrichment:
     return enrichment
 
 
-def _refuse_what_cannot_be_kept(data: Any) -> None:
-    """Raise `EnrichmentRejected` for JSON that DynamoDB refuses: else the ledger would, each time it is asked again."""
+def _refuse_unstorable(data: Any) -> None:
+    """Raise `EnrichmentRejected` for JSON that DynamoDB refuses. Without this, each write to the ledger would fail."""
     if _is_nested(data, MAX_NESTING):
         raise EnrichmentRejected(f"the enricher's answer is nested deeper than {MAX_NESTING} levels")
     try:
         json.dumps(data, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise EnrichmentRejected("the enricher's answer has half of a character in it") from None
+        raise EnrichmentRejected("the enricher's answer contains a lone surrogate") from None
 
 
 def _is_nested(data: Any, levels: int) -> bool:
-    """Whether there are more levels of objects and lists in the data than these."""
+    """Return whether the objects and lists in `data` have more than this number of levels."""
     members = data.values() if isinstance(data, dict) else data if isinstance(data, list) else None
     if members is None:
         return False
@@ -94,7 +94,7 @@ def _is_nested(data: Any, levels: int) -> bool:
 
 
 def _storable(number: str) -> int | str:
-    """A whole number, or its text where DynamoDB has not the digits; a fraction is always kept as its text."""
+    """Return an integer, or its text if it has too many digits for DynamoDB. Fractions are always stored as text."""
     return int(number) if len(number) <= MAX_NUMBER_DIGITS else number
 
 
@@ -103,7 +103,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _error_type(answer: bytes) -> str:
-    """The error's type alone: its message may repeat what the enricher was given."""
+    """Return only the type of the error: its message can contain values of the order."""
     try:
         report = json.loads(answer)
     except (ValueError, RecursionError):
@@ -111,5 +111,5 @@ def _error_type(answer: bytes) -> str:
     name = report.get("errorType") if isinstance(report, dict) else None
     if not isinstance(name, str):
         return "an error without a type"
-    # Half of a character is nothing that a log or the ledger could take.
+    # Neither a log nor the ledger accepts a lone surrogate.
     return name[:128].encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""The durable orchestrator Lambda: wires the workflow to its clients and settings."""
+"""The durable orchestrator Lambda: creates the clients and settings of the workflow."""
 
 import os
 from datetime import timedelta
@@ -17,19 +17,21 @@ from shared.ledger.owner import Ledger
 from shared.ledger.table import LedgerWriter
 from shared.orders.order import parse_order
 
-# Client < step < function: a call gives up before its step could outlive the function (60 s), and the enricher's own
-# timeout (8 s) ends before its caller's.
-LEDGER_TIMEOUT_S = 3
-ENRICHER_TIMEOUT_S = 10
-CHECKPOINT_TIMEOUT_S = 8
-CHECKPOINT_TRIES = 3
+# Client < step < function: all calls of a step time out before the function does (60 s). The enricher's own function
+# timeout (8 s) is shorter than the timeout of the call.
+LEDGER_TIMEOUT_SECONDS = 3
+ENRICHER_TIMEOUT_SECONDS = 10
+CHECKPOINT_TIMEOUT_SECONDS = 8
+MAX_CHECKPOINT_ATTEMPTS = 3
 
 STACK_ID = os.environ["STACK_ID"]
 PIPELINE = Pipeline(
     ledger=Ledger(
-        LedgerWriter(boto3.client("dynamodb", config=client_config(LEDGER_TIMEOUT_S)), os.environ["LEDGER_TABLE"])
+        LedgerWriter(boto3.client("dynamodb", config=client_config(LEDGER_TIMEOUT_SECONDS)), os.environ["LEDGER_TABLE"])
     ),
-    enricher=Enricher(boto3.client("lambda", config=client_config(ENRICHER_TIMEOUT_S)), os.environ["ENRICHER_ARN"]),
+    enricher=Enricher(
+        boto3.client("lambda", config=client_config(ENRICHER_TIMEOUT_SECONDS)), os.environ["ENRICHER_ARN"]
+    ),
     wait=timedelta(seconds=int(os.environ["WAIT_SECONDS"])),
     execution_timeout=timedelta(seconds=int(os.environ["EXECUTION_TIMEOUT_SECONDS"])),
 )
@@ -37,8 +39,7 @@ _logger = logger("orchestrator")
 
 
 def _process(_event: Any, context: DurableContext) -> dict[str, Any]:
-    # From the payload's text, where numbers are exact and a key given twice shows: the SDK's `_event` has made floats
-    # of the ones and lost the other.
+    # Read the payload's text, not `_event`: there the SDK has turned numbers into floats and dropped duplicate keys.
     order = parse_order(context.state.get_input_payload() or "")
     me = execution_of(order, context.execution_context.durable_execution_arn, STACK_ID)
     request_id = context.lambda_context.aws_request_id if context.lambda_context else None
@@ -48,10 +49,11 @@ def _process(_event: Any, context: DurableContext) -> dict[str, Any]:
 
 
 _durable = durable_execution(
-    _process, boto3_client=boto3.client("lambda", config=client_config(CHECKPOINT_TIMEOUT_S, CHECKPOINT_TRIES))
+    _process,
+    boto3_client=boto3.client("lambda", config=client_config(CHECKPOINT_TIMEOUT_SECONDS, MAX_CHECKPOINT_ATTEMPTS)),
 )
 
 
 def handler(event: Any, context: Any) -> Any:
-    """Process one order; answers in the seed's shape, or fails with the reason."""
+    """Process one order. Return the response that `result.py` describes, or fail with the reason."""
     return refusal(event) or _durable(event, context)

@@ -1,9 +1,8 @@
-"""Payloads that must not reach the SDK.
+"""Refuses payloads that the SDK cannot read.
 
-Before any code of ours runs, the SDK reads an execution's payload with plain `json.loads`. What that cannot bear
-(thousands of digits, very deep nesting) leaves the invocation as an error that Lambda takes for a crash and tries
-again until the execution times out, and megabytes of small values take its memory. Such a payload can only come by a
-direct invoke; it fails here, at once.
+The SDK decodes the payload with `json.loads` before it calls our code. For thousands of digits or very deep nesting
+that raises, and Lambda retries the invocation as a crash until the execution times out. Megabytes of small values
+exhaust the memory. Only a direct invoke can send such a payload. This module fails the execution at once.
 """
 
 import json
@@ -16,11 +15,11 @@ from aws_durable_execution_sdk_python.lambda_service import (
 )
 
 from shared.errors import FieldError, InvalidOrder, NotJson
-from shared.orders.order import refuse_large_text
+from shared.orders.exact_json import refuse_large_text
 
 
 def refusal(invocation: Any) -> dict[str, Any] | None:
-    """The answer that fails the execution, or None for a payload that can be read."""
+    """Return the response that fails the execution, or None for a payload that the SDK can read."""
     try:
         for payload in _input_payloads(invocation):
             refuse_large_text(payload)
@@ -37,7 +36,7 @@ def refusal(invocation: Any) -> dict[str, Any] | None:
 
 
 def _input_payloads(invocation: Any) -> list[str]:
-    """The payload the execution was started with; none in a form this does not know, which is the SDK's to refuse."""
+    """Return the payload that the execution was started with. An unknown form has none: the SDK refuses it."""
     if not isinstance(invocation, dict):
         return []
     operations = invocation.get("InitialExecutionState", {}).get("Operations", [])

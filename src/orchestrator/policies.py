@@ -1,21 +1,20 @@
-"""Retry policies, by name, and the steps that use them.
+"""Retry policies: which errors of a step are retried, how often, and after how long.
 
-Every step names its policy: left out, the SDK tries six times on any error at all, bad input included. A policy sees
-the error, so inside one step the enricher gets its three attempts and the ledger as long as an outage may last.
-Each retry is one metered operation.
+A policy sees the error. So in one step, a failing enricher is called three times, while an outage of the ledger is
+retried for minutes. Each retry is one metered operation.
 """
 
 from collections.abc import Callable
 
-from aws_durable_execution_sdk_python.config import Duration, JitterStrategy, StepConfig
+from aws_durable_execution_sdk_python.config import Duration, JitterStrategy
 from aws_durable_execution_sdk_python.retries import RetryDecision, RetryStrategyConfig, create_retry_strategy
 
 from shared.errors import EnricherUnavailable, LedgerUnavailable
 
 RetryPolicy = Callable[[Exception, int], RetryDecision]
-"""Given the error and how many attempts the step has made, whether to try again and when."""
+"""Takes the error and the number of attempts so far. Returns whether to retry, and after how many seconds."""
 
-ENRICHER: RetryPolicy = create_retry_strategy(
+_ENRICHER: RetryPolicy = create_retry_strategy(
     RetryStrategyConfig(
         max_attempts=3,
         initial_delay=Duration.from_seconds(1),
@@ -23,9 +22,9 @@ ENRICHER: RetryPolicy = create_retry_strategy(
         jitter_strategy=JitterStrategy.NONE,
     )
 )
-"""Three calls of the enricher: at once, after 1 s, after 2 s more."""
+"""Three calls: the second after 1 s, the third after 2 s more."""
 
-LEDGER: RetryPolicy = create_retry_strategy(
+_LEDGER: RetryPolicy = create_retry_strategy(
     RetryStrategyConfig(
         max_attempts=12,
         initial_delay=Duration.from_seconds(1),
@@ -34,10 +33,10 @@ LEDGER: RetryPolicy = create_retry_strategy(
         jitter_strategy=JitterStrategy.HALF,
     )
 )
-"""An outage of the ledger of three to six minutes: 1, 2, 4 … 60 s apart, each between half and the whole of it. Twice
-that, for two steps, fits into the default execution timeout."""
+"""Twelve attempts over three to six minutes: delays of 1, 2, 4 … 60 s, each shortened at random by up to half. Two
+steps with this policy fit into the default execution timeout."""
 
-LAST_WORD: RetryPolicy = create_retry_strategy(
+_LEDGER_BRIEFLY: RetryPolicy = create_retry_strategy(
     RetryStrategyConfig(
         max_attempts=6,
         initial_delay=Duration.from_seconds(1),
@@ -46,32 +45,27 @@ LAST_WORD: RetryPolicy = create_retry_strategy(
         jitter_strategy=JitterStrategy.HALF,
     )
 )
-"""Half a minute to write why an order failed. Where that fails too, the execution's own end says it."""
+"""Six attempts in at most half a minute."""
 
 
-def enriching(error: Exception, attempts_made: int) -> RetryDecision:
-    """The enrich step's policy: transient errors only, each by its own count."""
+def enrich(error: Exception, attempts_made: int) -> RetryDecision:
+    """Retry transient errors of the enricher and of the ledger, each with its own count."""
     match error:
         case EnricherUnavailable():
-            # What the ledger failed before the enricher was called does not count; an answer it then failed to record
-            # does: three calls are three calls.
-            return ENRICHER(error, min(attempts_made, error.calls))
+            # A step attempt in which the ledger failed first did not call the enricher, so `calls` is the lower count.
+            # After a process died, `calls` includes its call too, and the step's attempts are the lower count.
+            return _ENRICHER(error, min(attempts_made, error.calls))
         case LedgerUnavailable():
-            return LEDGER(error, attempts_made)
+            return _LEDGER(error, attempts_made)
         case _:
             return RetryDecision.no_retry()
 
 
-def recording(error: Exception, attempts_made: int) -> RetryDecision:
-    """The policy of a step that only writes to the ledger."""
-    return LEDGER(error, attempts_made) if isinstance(error, LedgerUnavailable) else RetryDecision.no_retry()
+def write_ledger(error: Exception, attempts_made: int) -> RetryDecision:
+    """Retry transient errors of the ledger. For a step that only writes to the ledger."""
+    return _LEDGER(error, attempts_made) if isinstance(error, LedgerUnavailable) else RetryDecision.no_retry()
 
 
-def recording_failure(error: Exception, attempts_made: int) -> RetryDecision:
-    """The policy of the step that records a failure."""
-    return LAST_WORD(error, attempts_made) if isinstance(error, LedgerUnavailable) else RetryDecision.no_retry()
-
-
-ENRICH = StepConfig(retry_strategy=enriching)
-FINALIZE = StepConfig(retry_strategy=recording)
-RECORD_FAILURE = StepConfig(retry_strategy=recording_failure)
+def record_failure(error: Exception, attempts_made: int) -> RetryDecision:
+    """Retry transient errors of the ledger for half a minute. The failed execution reports the same error anyway."""
+    return _LEDGER_BRIEFLY(error, attempts_made) if isinstance(error, LedgerUnavailable) else RetryDecision.no_retry()

@@ -1,4 +1,4 @@
-"""What an execution answers for a completed order: the seed's shape, built from what the ledger keeps."""
+"""The response schema of a completed order, built from the values in the ledger."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ PROCESSED = "Order processed successfully with durable execution"
 
 
 def order_result(order_id: str, enrichment: Mapping[str, Any], finalization: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer for `order_id`: `enrichment` in the enricher's shape, `finalization` with its two times."""
+    """Return the response. `enrichment` is the enricher's answer; `finalization` has its two times."""
     return {
         "success": True,
         "orderId": order_id,

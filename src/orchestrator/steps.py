@@ -1,7 +1,7 @@
-"""What each step of the workflow does, as plain functions: they know nothing of the durable context.
+"""The steps of the workflow, as plain functions without the durable context.
 
-A step may run again after its effect and before its checkpoint, so each is safe to repeat: what the ledger already
-says is taken from it.
+A process can die after a step's effect and before its checkpoint. Then the step runs again, so each step is idempotent:
+it reads from the ledger what an earlier run has recorded.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from shared.orders.order import Order
 
 
 class Enriched(TypedDict):
-    """The outcome of enrich, as the checkpoint keeps it.
+    """The checkpointed result of enrich.
 
-    `recorded_result` is there when another execution had completed the same order before.
+    `recorded_result` is present if another execution completed the same order before.
     """
 
     enrichment: Mapping[str, Any]
@@ -25,7 +25,7 @@ class Enriched(TypedDict):
 
 
 def enrich(order: Order, me: OrderExecution, ledger: Ledger, enricher: Enricher) -> Enriched:
-    """Claim the order, ask the enricher, and record its answer: RECEIVED, ENRICHING, ENRICHED, WAITING."""
+    """Claim the order, call the enricher and record its answer: RECEIVED, ENRICHING, ENRICHED, WAITING."""
     claim = ledger.claim(order, me)
     if isinstance(claim, AlreadyCompleted):
         return {"enrichment": claim.enrichment, "recorded_result": claim.result}
@@ -36,13 +36,13 @@ def enrich(order: Order, me: OrderExecution, ledger: Ledger, enricher: Enricher)
 
 
 def finalize(me: OrderExecution, ledger: Ledger) -> Mapping[str, Any]:
-    """Pass the point of no return and complete the order: FINALIZING, COMPLETED. Answers the times on record."""
+    """Complete the order: FINALIZING, after which it cannot be cancelled, and COMPLETED. Return the recorded times."""
     ledger.finalizing(me)
     finalized_at = utc_now()
-    # What finalizing means to a business stands here. It may run again, so it must bear that.
+    # Put business finalization here. It must be idempotent, because it can run again.
     return ledger.completed(me, {"finalizedAt": finalized_at, "processedAt": utc_now()})
 
 
 def record_failure(me: OrderExecution, ledger: Ledger, error_type: str, message: str) -> None:
-    """FAILED in the ledger, with what went wrong."""
+    """Record FAILED in the ledger, with the type and message of the error."""
     ledger.failed(me, error_type, message)

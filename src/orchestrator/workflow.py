@@ -1,8 +1,10 @@
 """The order workflow: enrich, wait, finalize.
 
-Each step records its transitions in the ledger as they happen, so an order that meets no fault costs four metered
-operations: the start, two steps and the wait. This function runs again from the top whenever the execution resumes,
-so it does nothing by itself: no I/O, no clock, no chance. All of that is inside the steps.
+Lambda runs `process_order` again from the top whenever the execution resumes, and a step that has ended then returns
+its checkpointed result. So code outside a step must do the same each time: no I/O, no clock, no randomness.
+
+Each step writes its state changes to the ledger. An order without faults costs four metered operations: the start, two
+steps and the wait.
 """
 
 from dataclasses import dataclass
@@ -13,22 +15,22 @@ from aws_durable_execution_sdk_python.config import Duration
 from aws_durable_execution_sdk_python.context import DurableContext
 from aws_durable_execution_sdk_python.exceptions import StepError
 
-from orchestrator import steps
+from orchestrator import policies, steps
 from orchestrator.enricher import Enricher
-from orchestrator.policies import ENRICH, FINALIZE, RECORD_FAILURE
 from orchestrator.result import order_result
+from orchestrator.step import step
 from shared.errors import REFUSALS, WaitDoesNotFit, restored
 from shared.executions.names import OrderExecution
 from shared.ledger.owner import Ledger
 from shared.orders.order import Order
 
-STEPS = timedelta(minutes=1)
-"""What an execution needs beside its wait: one invocation's longest time."""
+STEPS_RESERVE = timedelta(minutes=1)
+"""The time that an execution needs for its steps, beside the wait: the longest time of one invocation."""
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What a workflow works with. Wait and timeout are those of the published version, so a replay sees the same."""
+    """The workflow's clients and settings. Each published version has its own settings, so a replay sees the same."""
 
     ledger: Ledger
     enricher: Enricher
@@ -37,11 +39,14 @@ class Pipeline:
 
 
 def process_order(context: DurableContext, order: Order, me: OrderExecution, pipeline: Pipeline) -> dict[str, Any]:
-    """Take one order from RECEIVED to COMPLETED and answer its result, or record why it FAILED and fail with that."""
+    """Take an order from RECEIVED to COMPLETED and return its result. On a failure, record FAILED and raise the error.
+
+    An order that another execution completed before is not processed again: the recorded result is returned.
+    """
     ledger, enricher = pipeline.ledger, pipeline.enricher
     context.logger.info("order received")
     try:
-        enriched = context.step(lambda _: steps.enrich(order, me, ledger, enricher), name="enrich", config=ENRICH)
+        enriched = step(context, "enrich", policies.enrich, lambda: steps.enrich(order, me, ledger, enricher))
         if "recorded_result" in enriched:
             context.logger.info("order was completed before")
             return order_result(order.order_id, enriched["enrichment"], enriched["recorded_result"])
@@ -49,12 +54,12 @@ def process_order(context: DurableContext, order: Order, me: OrderExecution, pip
         context.logger.info("order enriched, waiting")
         context.wait(wait_that_fits(pipeline), name="wait")
 
-        finalization = context.step(lambda _: steps.finalize(me, ledger), name="finalize", config=FINALIZE)
+        finalization = step(context, "finalize", policies.write_ledger, lambda: steps.finalize(me, ledger))
         context.logger.info("order completed")
         return order_result(order.order_id, enriched["enrichment"], finalization)
     except (StepError, WaitDoesNotFit) as error:
         failure = cause(error)
-        # An order that belongs to another execution, or that has ended, keeps the state it has.
+        # The ledger refused this execution: the order has another owner, or has ended. Its state must not change.
         if not isinstance(failure, REFUSALS):
             record_failure(context, me, ledger, failure)
         context.logger.error("order not processed", extra={"error": str(failure)})
@@ -62,8 +67,8 @@ def process_order(context: DurableContext, order: Order, me: OrderExecution, pip
 
 
 def wait_that_fits(pipeline: Pipeline) -> Duration:
-    """The wait, or `WaitDoesNotFit` at once: an execution that must time out should not begin to wait."""
-    if pipeline.wait + STEPS > pipeline.execution_timeout:
+    """Return the wait. Raise `WaitDoesNotFit` if the execution would time out during it."""
+    if pipeline.wait + STEPS_RESERVE > pipeline.execution_timeout:
         raise WaitDoesNotFit(
             f"a wait of {pipeline.wait.total_seconds():.0f} s does not fit into"
             f" an execution timeout of {pipeline.execution_timeout.total_seconds():.0f} s"
@@ -72,22 +77,22 @@ def wait_that_fits(pipeline: Pipeline) -> Duration:
 
 
 def record_failure(context: DurableContext, me: OrderExecution, ledger: Ledger, failure: Exception) -> None:
-    """FAILED in the ledger, in a step of its own. Where that cannot be written, the execution's end still says it."""
-    error_type, message = type(failure).__name__, str(failure)
-    if isinstance(failure, StepError):
-        error_type = failure.error_type
+    """Record FAILED in the ledger. If that fails too, only log it: the reconciler records it later."""
+    error_type = failure.error_type if isinstance(failure, StepError) else type(failure).__name__
+    message = str(failure)
     try:
-        context.step(
-            lambda _: steps.record_failure(me, ledger, error_type, message),
-            name="record-failure",
-            config=RECORD_FAILURE,
+        step(
+            context,
+            "record-failure",
+            policies.record_failure,
+            lambda: steps.record_failure(me, ledger, error_type, message),
         )
     except StepError as unrecorded:
         context.logger.error("failure not in the ledger", extra={"error": unrecorded.message})
 
 
 def cause(error: StepError | WaitDoesNotFit) -> Exception:
-    """The pipeline's own error behind a failed step, else the step's error as it is."""
+    """Return the pipeline's own error that made a step fail, or `error` itself if there is none."""
     if isinstance(error, StepError):
         return restored(error.error_type, error.message or "") or error
     return error

@@ -18,7 +18,8 @@ from shared.ledger.owner import MAX_RESULT_BYTES, Ledger
 from shared.ledger.settlement import MAX_CONFLICTS, note_conflict, note_status
 from shared.ledger.states import State
 from shared.ledger.table import unchanged
-from shared.orders.order import MAX_CANONICAL_BYTES, parse_order
+from shared.orders.fields import MAX_CANONICAL_BYTES
+from shared.orders.order import parse_order
 from tests.unit.transport import Endpoint, client
 
 ORDER_ID = "A" * 48

@@ -1,4 +1,4 @@
-"""Today's orchestrator, as a recorded execution meets it."""
+"""The current orchestrator, for the replay of recorded executions."""
 
 import functools
 import importlib
@@ -13,13 +13,13 @@ from tests.replay.replay import Lambda, Replay
 
 
 class LedgerItems:
-    """The ledger table in plain data."""
+    """The ledger table, with items as JSON data."""
 
     def __init__(self, dynamodb, table):
         self._dynamodb, self._table = dynamodb, table
 
     def put(self, order_id, item):
-        """Have this item for the order; None: none."""
+        """Store the item of an order, or delete it if `item` is None."""
         if item is None:
             self._dynamodb.delete_item(TableName=self._table, Key={"orderId": {"S": order_id}})
         else:
@@ -35,13 +35,22 @@ def replay(dynamodb, ledger_table, customers_table, monkeypatch):
     monkeypatch.setenv("LEDGER_TABLE", ledger_table)
     monkeypatch.setenv("CUSTOMERS_TABLE", customers_table)
     monkeypatch.setenv("ENRICHER_ARN", "arn:aws:lambda:us-east-1:123456789012:function:orders-OrderEnricher")
-    # As when the histories were recorded: the enricher cannot read this customer.
+    # As in the recording: the enricher cannot read this customer.
     dynamodb.put_item(TableName=customers_table, Item={"customerId": {"S": "BROKEN"}, "tier": {"N": "1"}})
     service = Lambda(imported("enricher.handler", monkeypatch).handler.__wrapped__)
-    made = boto3.client
-    monkeypatch.setattr(boto3, "client", lambda name, **more: service if name == "lambda" else made(name, **more))
+    requests = []
+    make_client = boto3.client
 
-    # How long the SDK looks for more to checkpoint before it ends an invocation.
+    def client(name, **settings):
+        if name == "lambda":
+            return service
+        made = make_client(name, **settings)
+        made.meta.events.register("before-call", lambda model, **_: requests.append(model.name))
+        return made
+
+    monkeypatch.setattr(boto3, "client", client)
+
+    # The time for which the SDK waits for further checkpoints at the end of an invocation.
     monkeypatch.setattr("aws_durable_execution_sdk_python.state._STOP_SIGNAL_POLL_SECONDS", 0.001, raising=False)
 
     @functools.cache
@@ -50,10 +59,11 @@ def replay(dynamodb, ledger_table, customers_table, monkeypatch):
             monkeypatch.setenv(name, value)
         return imported("orchestrator.handler", monkeypatch).handler
 
-    return Replay(lambda settings: handler_of(tuple(settings.items())), service, LedgerItems(dynamodb, ledger_table))
+    items = LedgerItems(dynamodb, ledger_table)
+    return Replay(lambda settings: handler_of(tuple(settings.items())), service, items, requests)
 
 
 def imported(name, monkeypatch):
-    """The module, imported now: it reads its settings, and makes its clients, when it is imported."""
+    """Import the module again: it reads its settings and creates its clients at import."""
     monkeypatch.delitem(sys.modules, name, raising=False)
     return importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""Recorded executions: what Lambda handed the orchestrator each time, and how they ended. `make record` writes them."""
+"""Recorded executions: the event of each invocation, and the outcome. `make record` writes them."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -9,14 +9,14 @@ FOLDER = Path(__file__).with_name("histories")
 
 @dataclass(frozen=True)
 class Invocation:
-    """One invocation's event as Lambda gave it, and the order's ledger item at that time as plain data, or None."""
+    """The event of one invocation, and the order's ledger item at that time as JSON data, or None."""
 
     event: dict
     ledger: dict | None
 
     @property
     def operations(self):
-        """What had been checkpointed; before that stands the execution itself, with its payload."""
+        """The checkpointed operations, without the first one, which is the execution itself with its payload."""
         return self.event["InitialExecutionState"]["Operations"][1:]
 
     @property
@@ -25,16 +25,16 @@ class Invocation:
         return json.loads(execution["ExecutionDetails"]["InputPayload"])["orderId"]
 
     def __str__(self):
-        """How far the execution had come: `enrich SUCCEEDED, wait STARTED`."""
+        """The progress of the execution: `enrich SUCCEEDED, wait STARTED`."""
         return ", ".join(f"{operation['Name']} {operation['Status']}" for operation in self.operations) or "nothing"
 
 
 @dataclass(frozen=True)
 class History:
-    """One execution. Its process died after each checkpoint: it was invoked at every point it can be resumed from.
+    """One execution. Its process died after each checkpoint, so there is one invocation for each resume point.
 
-    `settings` are its version's environment variables that replay depends on; `outcome` is what the handler answered in
-    the end: `Status`, and `Result` or `Error`.
+    `settings` are the environment variables of its version that a replay depends on. `outcome` is the last response of
+    the handler: `Status`, and `Result` or `Error`.
     """
 
     name: str
@@ -44,7 +44,7 @@ class History:
 
     @property
     def end(self):
-        """The last invocation: every operation had ended, and only the answer was outstanding."""
+        """The last invocation: every operation has ended, and only the response is missing."""
         return self.invocations[-1]
 
     def write(self):
@@ -54,7 +54,7 @@ class History:
 
 
 def histories():
-    """Those that are kept, by name."""
+    """Return the recorded histories by name."""
     return {path.stem: _read(path) for path in sorted(FOLDER.glob("*.json"))}
 
 

@@ -1,7 +1,7 @@
-"""`make record`: run an order of each kind on the local stack, and keep what Lambda handed the orchestrator each time.
+"""`make record`: runs an order of each kind on the local stack and records the event of each invocation.
 
-The stack runs template.yaml and src as they are, with one module more, `recording.py`, in front of the orchestrator's
-handler. It takes a minute, and writes `histories/` anew.
+The stack runs the unchanged template.yaml and src, with one more module, `recording.py`, which wraps the orchestrator's
+handler. It takes a minute and replaces the files in `histories/`.
 """
 
 import json
@@ -18,13 +18,13 @@ from tests.replay.history import FOLDER, History, Invocation
 ROOT = Path(__file__).parents[2]
 SETTINGS = ("EXECUTION_TIMEOUT_SECONDS", "STACK_ID", "WAIT_SECONDS")
 
-# Of the stack's clock, which runs fast: longer than Lambda waits before it tries an invocation that died again.
+# In the stack's clock, which runs fast. Longer than Lambda's delay before it retries a crashed invocation.
 WAIT_SECONDS = 60
 TIME_SCALE = 20
-PATIENCE_S = 300
+MAX_WAIT_SECONDS = 300
 
-# Each order by its id; `recording.py` says what befalls it. The last two come again, by another execution, when they
-# have completed: as they were, and with another body.
+# The order ids. `recording.py` injects the fault that the id names. After the last two have completed, another
+# execution starts for each: with the same body, and with another one.
 ORDERS = (
     "COMPLETED",
     "ENRICHER-AWAY",
@@ -36,8 +36,8 @@ ORDERS = (
     "CONFLICT",
 )
 AGAIN = {"COMPLETED-BEFORE": {}, "CONFLICT": {"currency": "EUR"}}
-# Of these what counts begins after the wait: that is when someone else changes the ledger.
-MEDDLED_WITH = ("CANCELLED", "MOVED")
+# For these the ledger is changed from outside after the wait. Only the invocations from then on are kept.
+CHANGED_FROM_OUTSIDE = ("CANCELLED", "MOVED")
 
 
 def main():
@@ -56,7 +56,7 @@ def main():
 
 
 def deployable(folder):
-    """A copy of what is deployed, with the recording handler in it; and where that will write."""
+    """Copy the template and the sources, add the recording handler, and return the template and the output folder."""
     recordings = folder / "recordings"
     recordings.mkdir()
     shutil.copytree(ROOT / "src", folder / "src")
@@ -74,9 +74,9 @@ def deployable(folder):
 
 
 def run(stack):
-    """Run every order to its end; what Lambda says of the executions that count, by order id."""
+    """Run every order to its end, and return the execution to record for each order id."""
     queue, functions = stack.client("sqs"), stack.client("lambda")
-    # The enricher cannot read this customer, and so fails for whoever names it.
+    # The enricher cannot read this customer, so it fails for orders that contain it.
     stack.client("dynamodb").put_item(
         TableName=stack.outputs["CustomersTableName"], Item={"customerId": {"S": "BROKEN"}, "tier": {"N": "1"}}
     )
@@ -107,23 +107,23 @@ def order_id_of(execution):
 
 
 def ended(stack, count):
-    """The stack's executions, once there are so many and all have ended."""
+    """Wait until the stack has `count` executions and all have ended, and return them."""
     functions = stack.client("lambda")
     name = stack.outputs["DurableOrderProcessorArn"].rpartition(":")[0]
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
     while time.monotonic() < deadline:
         found = functions.list_durable_executions_by_function(FunctionName=name)["DurableExecutions"]
         if len(found) == count and all(execution["Status"] in {"SUCCEEDED", "FAILED"} for execution in found):
             arns = [execution["DurableExecutionArn"] for execution in found]
             return [functions.get_durable_execution(DurableExecutionArn=arn) for arn in arns]
         time.sleep(0.5)
-    raise TimeoutError(f"waited {PATIENCE_S} s for {count} executions to end: {found}")
+    raise TimeoutError(f"waited {MAX_WAIT_SECONDS} s for {count} executions to end: {found}")
 
 
 def history_of(order_id, execution, recorded):
     mine = [one for one in recorded if one["event"]["DurableExecutionArn"] == execution["DurableExecutionArn"]]
     invocations = tuple(Invocation(event_of(one), plain(one["ledger"])) for one in mine)
-    if order_id in MEDDLED_WITH:
+    if order_id in CHANGED_FROM_OUTSIDE:
         invocations = tuple(one for one in invocations if "SUCCEEDED" in {op["Status"] for op in one.operations[1:2]})
     settings = {name: mine[0]["settings"][name] for name in SETTINGS}
     outcome = {name: execution[name] for name in ("Status", "Result", "Error") if name in execution}
@@ -131,12 +131,12 @@ def history_of(order_id, execution, recorded):
 
 
 def event_of(recorded):
-    """The event without its token: that was good for one invocation."""
+    """Return the event without its token, which is valid for one invocation only."""
     return {name: value for name, value in recorded["event"].items() if name != "CheckpointToken"}
 
 
 def plain(item):
-    """A ledger item as plain data; its numbers are counts."""
+    """Return a ledger item as JSON data. All its numbers are integers."""
     if item is None:
         return None
     value = TypeDeserializer().deserialize({"M": item})

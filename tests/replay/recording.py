@@ -1,8 +1,7 @@
-"""Stands in for the orchestrator's handler while histories are recorded: deployed beside it, on the local stack.
+"""Wraps the orchestrator's handler while histories are recorded on the local stack.
 
-It writes down what Lambda hands the handler and what the ledger says of the order at that time, and ends its process
-after every checkpoint, as a crash would: so the execution is resumed from every point there is, and each is recorded.
-What else befalls an order is named by its id.
+It records each event and the order's ledger item at that time. After each checkpoint it exits the process, like a
+crash, so the execution is resumed and recorded at every possible point. The order's id names a further fault.
 """
 
 import json
@@ -15,7 +14,7 @@ from unittest.mock import patch
 import boto3
 
 boto3.setup_default_session()
-# Before the import below makes the client. Lambda has the checkpoint by then; only its answer does not arrive.
+# This comes before the import below, which creates the client. Lambda has stored the checkpoint when the process exits.
 boto3.DEFAULT_SESSION.events.register("after-call.lambda.CheckpointDurableExecution", lambda **_: os._exit(1))
 
 from orchestrator import handler as orchestrator  # noqa: E402
@@ -29,12 +28,12 @@ dynamodb = boto3.client("dynamodb")
 
 
 def handler(event, context):
-    """Write the invocation down, let befall the order what its id says, and go on as the orchestrator does."""
+    """Record the invocation, inject the fault that the order's id names, and call the orchestrator."""
     execution, *operations = event["InitialExecutionState"]["Operations"]
     operations = {operation["Name"]: operation for operation in operations}
     order_id = json.loads(execution["ExecutionDetails"]["InputPayload"])["orderId"]
     if operations.get("wait", {}).get("Status") == "SUCCEEDED" and "finalize" not in operations:
-        meddle(order_id)
+        change_from_outside(order_id)
     item = dynamodb.get_item(**entry(order_id), ConsistentRead=True).get("Item")
     record = {"event": event, "ledger": item, "settings": dict(os.environ)}
     number = len(list(DIRECTORY.iterdir()))
@@ -43,12 +42,12 @@ def handler(event, context):
         circumstances.enter_context(outage(order_id, operations))
         for name in ("enrich", "finalize", "record-failure"):
             if operations.get(name, {}).get("Status") != "STARTED":
-                circumstances.enter_context(unbegun(name))
+                circumstances.enter_context(blocked(name))
         return orchestrator.handler(event, context)
 
 
-def unbegun(name):
-    """The step waits until its beginning is checkpointed, which ends the process: else its end might be with it."""
+def blocked(name):
+    """Block the step until its start is checkpointed, so that one checkpoint never contains its start and its end."""
     return patch.object(steps, name.replace("-", "_"), side_effect=lambda *_: Event().wait())
 
 
@@ -56,8 +55,8 @@ def entry(order_id):
     return {"TableName": os.environ["LEDGER_TABLE"], "Key": {"orderId": {"S": order_id}}}
 
 
-def meddle(order_id):
-    """Someone else changes the ledger while the order waits."""
+def change_from_outside(order_id):
+    """Change the ledger while the order waits, as another process would."""
     state = {"CANCELLED": "CANCELLED", "MOVED": "ENRICHING"}.get(order_id)
     if state is not None:
         dynamodb.update_item(
@@ -69,7 +68,7 @@ def meddle(order_id):
 
 
 def outage(order_id, operations):
-    """What the order needs next is away, until the step that needs it has failed once."""
+    """Make the ledger or the enricher unavailable until the step that calls it has failed once."""
 
     def first_attempt_at(name):
         return operations.get(name, {}).get("StepDetails", {}).get("Attempt", 0) == 0

@@ -1,4 +1,4 @@
-"""Goes on with a recorded execution on today's code, from any of its invocations to its end."""
+"""Resumes a recorded execution on the current code, from any of its invocations to its end."""
 
 import io
 import json
@@ -19,16 +19,16 @@ ENRICHED = ("enrich SUCCEEDED", "enrich FAILED")
 
 
 class Lambda:
-    """Stands where Lambda does for the orchestrator, as its client: keeps the checkpoints, and runs the enricher.
+    """Replaces the orchestrator's Lambda client: stores the checkpoints and runs the enricher.
 
-    What a checkpoint may say, and what it changes, is AWS's testing SDK's. No time passes but by `pass_time`.
+    AWS's testing SDK validates and applies the checkpoints. Time passes only in `pass_time`.
     """
 
     def __init__(self, enricher):
         self._enricher = enricher
 
-    def take_up(self, event):
-        """Have this event's execution, as far as it had come by then."""
+    def resume(self, event):
+        """Load the execution of this event, with its progress at that time."""
         given = DurableExecutionInvocationInput.from_json_dict({**event, "CheckpointToken": ""})
         self._execution = Execution(given.durable_execution_arn, None, given.initial_execution_state.operations)
         began = self._execution.operations[0].start_timestamp
@@ -39,16 +39,16 @@ class Lambda:
 
     @property
     def operations(self):
-        """What is checkpointed, as Lambda gives it to the handler, without the execution itself."""
+        """The checkpointed operations, as in an event, without the execution itself."""
         return [operation.to_json_dict() for operation in self._execution.operations[1:]]
 
     def token(self):
-        """What a new invocation needs to checkpoint."""
+        """Return the checkpoint token of a new invocation."""
         self._execution.begin_new_invocation()
         return self._execution.get_new_checkpoint_token()
 
     def pass_time(self):
-        """End every wait, and have every step ready that is to be tried again. Whether there was any."""
+        """End each wait and make each step that waits for a retry ready. Return whether there was one."""
         return self._execution.complete_due_operations(LONG_AFTER)
 
     def checkpoint_durable_execution(self, *, DurableExecutionArn, CheckpointToken, Updates, ClientToken=None):  # noqa: ARG002, N803  # boto3's
@@ -61,29 +61,32 @@ class Lambda:
         self.calls_of_enricher += 1
         try:
             return {"Payload": io.BytesIO(json.dumps(self._enricher(json.loads(Payload), None)).encode())}
-        except Exception as error:  # noqa: BLE001  # Lambda reports any
+        except Exception as error:  # noqa: BLE001  # Lambda reports any error
             report = {"errorType": type(error).__name__, "errorMessage": str(error)}
             return {"FunctionError": "Unhandled", "Payload": io.BytesIO(json.dumps(report).encode())}
 
 
 class Replay:
-    """Today's handler, between this Lambda and this ledger.
+    """Runs the current handler with this Lambda client and this ledger.
 
-    `load` gives the orchestrator's module for a version's settings; `ledger` is the table, in moto.
+    `load` returns the orchestrator's handler for the settings of a version. `ledger` is the table, in moto. `requests`
+    collects the names of the requests that the handler sends to DynamoDB.
     """
 
-    def __init__(self, load, service, ledger):
+    def __init__(self, load, service, ledger, requests):
         self._load = load
         self._lambda = service
         self._ledger = ledger
+        self._requests = requests
 
     def difference(self, history, invocation):
-        """What is otherwise than recorded when the execution goes on from this invocation; None for nothing."""
-        self._lambda.take_up(invocation.event)
+        """Resume the execution from this invocation. Return how it differs from the recording, or None."""
+        self._lambda.resume(invocation.event)
         self._ledger.put(invocation.order_id, invocation.ledger)
+        self._requests.clear()
         try:
-            answer = self._to_its_end(self._load(history.settings), invocation.event)
-        except Exception as error:  # noqa: BLE001  # whatever the changed code raises, Lambda would only see that it did
+            answer = self._run_to_end(self._load(history.settings), invocation.event)
+        except Exception as error:  # noqa: BLE001  # Lambda treats any error as a failed invocation
             return f"the invocation fails with {error!r}"
         return next(self._differences(history, invocation, answer), None)
 
@@ -93,20 +96,22 @@ class Replay:
             yield f"the SDK refuses it: {error['ErrorMessage']}"
         made, recorded = kinds(self._lambda.operations), kinds(history.end.operations)
         if made != recorded:
-            yield f"it makes the operations {', '.join(made)}; recorded are {', '.join(recorded)}"
+            yield f"it runs the operations {', '.join(made)}; recorded are {', '.join(recorded)}"
         if str(invocation).startswith(ENRICHED) and self._lambda.calls_of_enricher:
-            yield "it asks the enricher, whose answer is checkpointed"
+            yield "it calls the enricher again, although the answer is checkpointed"
+        if invocation == history.end and self._requests:
+            yield f"it sends {', '.join(self._requests)} to DynamoDB although every step has ended"
         states, then = states_of(self._ledger.get(invocation.order_id)), states_of(history.end.ledger)
         if states != then:
-            yield f"the ledger says {', '.join(states)}; recorded is {', '.join(then)}"
+            yield f"the states in the ledger are {', '.join(states)}; recorded are {', '.join(then)}"
         if known(answer, invocation) != known(history.outcome, invocation):
             yield f"it ends with {answer}; recorded is {history.outcome}"
 
-    def _to_its_end(self, handler, event):
-        """Invoke the handler, and again whenever Lambda would; its last answer."""
+    def _run_to_end(self, handler, event):
+        """Invoke the handler as often as Lambda would, and return its last response."""
         answer = handler({**event, "CheckpointToken": self._lambda.token()}, CONTEXT)
         while answer["Status"] == "PENDING":
-            assert self._lambda.pass_time(), "PENDING is answered, and there is nothing to wait for"
+            assert self._lambda.pass_time(), "the handler returned PENDING, but no operation is pending"
             operations = [event["InitialExecutionState"]["Operations"][0], *self._lambda.operations]
             answer = handler(
                 {
@@ -120,8 +125,8 @@ class Replay:
 
 
 def kinds(operations):
-    """Each operation's type and name: `STEP enrich`."""
-    return [f"{operation['Type']} {operation['Name']}" for operation in operations]
+    """Return the type and name of each operation: `STEP enrich`."""
+    return [f"{operation['Type']} {operation.get('Name')}" for operation in operations]
 
 
 def states_of(item):
@@ -129,7 +134,7 @@ def states_of(item):
 
 
 def known(answer, invocation):
-    """The answer with every time that was not on record at the invocation as one word: it comes out anew."""
+    """Return the response, with each time that was not recorded at the invocation replaced by one word."""
     on_record = set(TIME.findall(json.dumps([invocation.ledger, invocation.operations])))
     text = TIME.sub(lambda time: time[0] if time[0] in on_record else "later", json.dumps(answer))
     answer = json.loads(text)

@@ -30,7 +30,7 @@ def test_the_largest_message_leaves_16_kib_for_the_reason_it_may_be_rejected_wit
 
 
 def test_the_largest_message_holds_the_largest_order_in_any_spelling_but_a_wasteful_one(properties):
-    from shared.orders.order import MAX_CANONICAL_BYTES
+    from shared.orders.fields import MAX_CANONICAL_BYTES
 
     assert properties("OrdersQueue")["MaximumMessageSize"] >= 6 * MAX_CANONICAL_BYTES  # every character as \uXXXX
 

@@ -39,7 +39,7 @@ def test_a_customers_table_that_hangs_is_given_up_before_the_enricher_is(handler
 
 def test_the_enricher_times_out_before_its_caller_gives_up(handlers, properties):
     read_timeout = handlers.orchestrator.PIPELINE.enricher._client.meta.config.read_timeout
-    assert properties("OrderEnricher")["Timeout"] < read_timeout == handlers.orchestrator.ENRICHER_TIMEOUT_S
+    assert properties("OrderEnricher")["Timeout"] < read_timeout == handlers.orchestrator.ENRICHER_TIMEOUT_SECONDS
 
 
 def test_the_longest_enrich_step_ends_before_the_orchestrators_invocation(handlers, properties):
@@ -120,10 +120,10 @@ def test_the_default_wait_fits_into_the_default_execution_which_can_be_invoked_s
 
 def test_an_outage_of_the_ledger_can_be_sat_out_within_the_default_execution(parameters):
     """Else the policy's last attempts would be made by nobody."""
-    from orchestrator.policies import ENRICH
+    from orchestrator import policies
     from shared.errors import LedgerUnavailable
 
     waited = attempts = 0
-    while (decision := ENRICH.retry_strategy(LedgerUnavailable("x"), attempts := attempts + 1)).should_retry:
+    while (decision := policies.enrich(LedgerUnavailable("x"), attempts := attempts + 1)).should_retry:
         waited += decision.delay_seconds
     assert waited + parameters["WaitSeconds"]["Default"] < parameters["ExecutionTimeoutSeconds"]["Default"]

@@ -1,11 +1,11 @@
-"""Texts that Hypothesis makes to break what reads them: JSON gone wrong in every way that has a name, and in others."""
+"""Hypothesis strategies for hostile texts: JSON that is invalid or damaged in many ways."""
 
 import json
 
 from hypothesis import strategies as st
 
 PIECES = [
-    # half characters, raw and as JSON spells them, and what no text should hold
+    # lone surrogates, raw and escaped, and characters that no text should contain
     *(
         "\ud800",
         "\\ud800",
@@ -20,13 +20,13 @@ PIECES = [
         "\ufffe",
         "\U0001f600",
     ),
-    # numbers that take all memory or all digits, or are none
+    # numbers that need much memory or many digits, and invalid numbers
     *("1e999999999", "-1e-999999999", "1E400", "0e-400000", "9" * 400, "-0", "0.1e1", "NaN", "-Infinity", "1_0", "0x1"),
-    # keys given twice, keys that Python knows, and what JSON is made of
+    # duplicate keys, names with a meaning in Python, and JSON syntax
     *('"orderId":"B",', '"":1,', '"__class__":1,', '"model_config":1,', '"t":"m","v":{}', "null", "true", "{}", "[]"),
     *("{", "}", "[", "]", '"', ",", ":", "\\", "/*", "'", " ", "\n", "[" * 40, '{"a":' * 40, "}" * 40),
 ]
-# Any character, halves of surrogate pairs included.
+# Any character, with lone surrogates too.
 any_text = st.text(st.characters(exclude_categories=[]))
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | any_text,
@@ -44,7 +44,7 @@ nested = st.builds(
 
 @st.composite
 def broken(draw, texts):
-    """One of the texts with a few pieces cut out, doubled or put in."""
+    """A text in which a few pieces are removed, doubled or inserted."""
     text = draw(texts)
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(text)))
@@ -57,7 +57,7 @@ def broken(draw, texts):
 
 @st.composite
 def changed(draw, data):
-    """The data, which is JSON's, with one of the values in it replaced, added or gone."""
+    """JSON data in which one value is replaced, added or removed."""
     data = json.loads(json.dumps(draw(data)))
     parent = data
     while (inner := [value for value in parent.values() if isinstance(value, dict) and value]) and draw(st.booleans()):

@@ -1,4 +1,4 @@
-"""Orders as Hypothesis draws them: as plain JSON data, and as the many texts that mean the same order."""
+"""Hypothesis strategies for orders: as JSON data, and as different JSON texts of the same order."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
@@ -23,14 +23,14 @@ currencies = st.sampled_from(["USD", "EUR", "JPY", "CHF", "KWD"])
 attributes = st.dictionaries(
     st.text(ALPHANUMERIC + "_.-", min_size=1, max_size=64), st.text(max_size=64), min_size=1, max_size=5
 )
-# Millionths up to the largest price: drawn as whole numbers, since a float would round.
+# Millionths up to the largest price. They are integers, because a float would round.
 prices = st.integers(0, 10**18 - 1).map(lambda millionths: Decimal(millionths).scaleb(-6))
 instants = st.datetimes(min_value=datetime(1000, 1, 3), max_value=datetime(9999, 12, 29), timezones=st.just(UTC))  # noqa: DTZ001  # Hypothesis wants them naive
 
 
 @st.composite
 def order_data(draw):
-    """An order in canonical form, as plain JSON data, by rules written down here a second time."""
+    """An order in canonical form, as JSON data. The rules are independent of the code under test."""
     data = {"orderId": draw(order_ids)}
     items = draw(st.lists(st.tuples(skus, st.integers(1, 1_000_000), prices), max_size=4))
     if items:
@@ -58,7 +58,7 @@ def canonical_instant(instant):
 
 @st.composite
 def spellings(draw, data):
-    """A JSON text of the same order, spelled in any way that JSON, RFC 3339 and decimal notation allow."""
+    """A JSON text of the same order, in any spelling that JSON, RFC 3339 and decimal notation allow."""
     data = dict(data)
     for name in ("customerId", "currency", "placedAt"):
         if name not in data and draw(st.booleans()):

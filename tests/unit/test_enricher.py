@@ -1,4 +1,4 @@
-"""The enricher: who ordered, what it comes to, and an answer in the seed's shape."""
+"""The enricher: customers, totals, and the response schema of its answer."""
 
 import importlib
 import json
@@ -36,7 +36,7 @@ def ordered_by(customer_id):
 # ── profiles ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_known_customer_is_answered_with_what_the_table_says(customers):
+def test_a_known_customer_has_the_profile_of_the_table(customers):
     customer = customers.of(ordered_by("CUST-00004"))
     assert customer.customer_id == "CUST-00004"
     assert customer.profile.model_dump(by_alias=True) == {
@@ -46,33 +46,33 @@ def test_a_known_customer_is_answered_with_what_the_table_says(customers):
     }
 
 
-def test_a_customer_of_whom_only_the_id_is_known_is_a_customer(customers):
+def test_a_customer_with_only_an_id_is_a_customer(customers):
     customer = customers.of(ordered_by("CUST-00005"))
     assert (customer.customer_id, customer.profile.kind, customer.profile.tier) == ("CUST-00005", "CUSTOMER", None)
 
 
 @pytest.mark.parametrize("customer_id", [None, "CUST-99999", "cust-00004"])
-def test_who_is_not_in_the_table_is_a_guest(customers, customer_id):
+def test_a_customer_who_is_not_in_the_table_is_a_guest(customers, customer_id):
     customer = customers.of(ordered_by(customer_id))
     assert customer.customer_id == guest_id("ORDER-123")
     assert customer.profile.model_dump(by_alias=True, exclude_none=True) == {"kind": "GUEST"}
 
 
-def test_an_order_without_a_customer_asks_no_table(customers, dynamodb):
+def test_an_order_without_a_customer_does_not_read_the_table(customers, dynamodb):
     endpoint = Endpoint(dynamodb, "GetItem", None)
     customers.of(ordered_by(None))
     assert endpoint.requests == []
 
 
-def test_what_the_table_refuses_is_raised():
-    """So that the orchestrator tries again: a guest made of a throttled read would be a customer lost."""
+def test_errors_of_the_table_are_raised():
+    """Then the orchestrator retries. A throttled read must not turn a known customer into a guest."""
     dynamodb = client("dynamodb")
     Endpoint(dynamodb, "GetItem", refusal(400, "ProvisionedThroughputExceededException"))
     with pytest.raises(ClientError, match="ProvisionedThroughputExceededException"):
         Customers(dynamodb, "customers").of(ordered_by("CUST-00004"))
 
 
-def test_a_guests_id_never_moves():
+def test_a_guests_id_never_changes():
     assert guest_id("ORDER-123") == "CUST-GUEST-98FE6D326C15"
 
 
@@ -120,7 +120,7 @@ def test_an_amount_is_a_plain_decimal(lines, amount):
 
 @pytest.mark.parametrize(("lines", "amount"), [([(2, "0.5")], "1"), ([(10, "13.97")], "139.7"), ([(4, "25")], "100")])
 def test_an_amount_has_no_trailing_zeros(lines, amount):
-    """As prices have none: one amount, one spelling."""
+    """Prices have none either: each amount has one spelling."""
     assert totals(order_with(lines)).amount == amount
 
 
@@ -140,7 +140,7 @@ def enricher(customers, customers_table, monkeypatch):
 
 
 def event_of(order):
-    """What Lambda makes of the payload that the orchestrator sends."""
+    """Return the event that Lambda makes from the payload that the orchestrator sends."""
     return json.loads(order.canonical_bytes())
 
 
@@ -150,7 +150,7 @@ ORDER = parse_order(
 )
 
 
-def test_an_order_is_answered_in_the_seeds_shape(enricher, lambda_context):
+def test_the_answer_has_the_response_schema(enricher, lambda_context):
     answer = enricher.handler(event_of(ORDER), lambda_context)
     timestamp = answer["enrichedData"].pop("timestamp")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", timestamp)
@@ -166,7 +166,7 @@ def test_an_order_is_answered_in_the_seeds_shape(enricher, lambda_context):
 
 
 @pytest.mark.parametrize("order", [ORDER, parse_order('{"orderId":"A"}'), ordered_by("CUST-99999")])
-def test_an_answer_is_what_the_orchestrator_takes(enricher, lambda_context, order):
+def test_the_orchestrator_accepts_the_answer(enricher, lambda_context, order):
     answer = json.loads(json.dumps(enricher.handler(event_of(order), lambda_context)))
     enrichment = Enrichment.model_validate(answer)
     assert enrichment.order_id == order.order_id
@@ -184,7 +184,7 @@ def test_an_answer_is_what_the_orchestrator_takes(enricher, lambda_context, orde
         (None, None, ""),
     ],
 )
-def test_a_bad_order_is_answered_with_400_not_raised(enricher, lambda_context, event, order_id, error):
+def test_an_invalid_order_is_answered_with_400(enricher, lambda_context, event, order_id, error):
     answer = enricher.handler(event, lambda_context)
     assert answer.keys() == {"statusCode", "orderId", "error"}
     assert (answer["statusCode"], answer["orderId"]) == (400, order_id)
@@ -192,7 +192,7 @@ def test_a_bad_order_is_answered_with_400_not_raised(enricher, lambda_context, e
     assert answer["error"]
 
 
-def test_a_table_that_cannot_answer_is_raised_by_the_handler(enricher, lambda_context):
+def test_the_handler_raises_errors_of_the_table(enricher, lambda_context):
     Endpoint(enricher._customers._client, "GetItem", refusal(400, "ResourceNotFoundException"))
     with pytest.raises(ClientError):
         enricher.handler(event_of(ORDER), lambda_context)

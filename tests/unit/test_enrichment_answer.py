@@ -1,4 +1,4 @@
-"""What the orchestrator makes of the enricher's answer: taken, tried again, or refused for good."""
+"""The orchestrator accepts the enricher's answer, or raises a transient or a permanent error."""
 
 import json
 
@@ -31,7 +31,7 @@ ANSWER = {
 
 
 def without(*path):
-    """The answer without one of its fields."""
+    """Return the answer without one of its fields."""
     answer = json.loads(json.dumps(ANSWER))
     *parents, last = path
     parent = answer
@@ -54,23 +54,23 @@ def enrich(answer, calls=1):
 
 
 def kept(answer):
-    """What the checkpoint and the ledger keep of an answer, as the enrich step has it."""
+    """Return the part of an answer that the checkpoint and the ledger store, as the enrich step does."""
     return enrich(said(answer))[0].model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def test_the_enricher_is_asked_once_with_the_canonical_bytes_and_waited_for():
+def test_the_enricher_is_called_once_with_the_canonical_bytes():
     _, endpoint = enrich(said(ANSWER))
     (request,) = endpoint.requests
     assert request.body == ORDER.canonical_bytes()
     assert "X-Amz-Invocation-Type" not in request.headers
 
 
-def test_an_answer_is_kept_as_it_was_given():
+def test_a_valid_answer_is_stored_unchanged():
     assert kept(ANSWER) == ANSWER
 
 
 @pytest.mark.parametrize("more", ["text", 7, True, None, ["a", 1], {"deep": {"down": "x"}}])
-def test_fields_that_a_later_enricher_adds_are_carried_on(more):
+def test_unknown_fields_of_a_later_enricher_are_kept(more):
     answer = json.loads(json.dumps(ANSWER))
     for part in (answer, answer["enrichedData"], answer["enrichedData"]["profile"], answer["enrichedData"]["totals"]):
         part["more"] = more
@@ -80,8 +80,8 @@ def test_fields_that_a_later_enricher_adds_are_carried_on(more):
 
 
 @pytest.mark.parametrize("number", [0.5, 29.33, 1e-7, 1e300, -0.1, 2**200])
-def test_any_number_that_a_later_enricher_adds_can_be_kept_in_the_ledger(number):
-    """DynamoDB's serializer takes no float and 38 digits at most: the order would fail on a field that nobody reads."""
+def test_any_number_of_a_later_enricher_can_be_stored_in_the_ledger(number):
+    """DynamoDB's serializer accepts no float and at most 38 digits, so an unused field could fail the order."""
     answer = json.loads(json.dumps(ANSWER))
     answer["enrichedData"]["score"] = number
     stored = unmarshalled(marshalled({"enrichment": kept(answer)}))["enrichment"]
@@ -97,7 +97,7 @@ def test_any_number_that_a_later_enricher_adds_can_be_kept_in_the_ledger(number)
         (503, "ServiceUnavailableException"),
     ],
 )
-def test_a_call_that_lambda_cannot_take_now_may_pass(status, code):
+def test_a_call_that_lambda_throttles_or_fails_is_a_transient_error(status, code):
     with pytest.raises(EnricherUnavailable, match=code) as failed:
         enrich(refusal(status, code), calls=3)
     assert failed.value.calls == 3
@@ -113,7 +113,7 @@ def test_a_call_that_lambda_cannot_take_now_may_pass(status, code):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_call_that_is_not_answered_may_pass(silence):
+def test_a_call_without_a_response_is_a_transient_error(silence):
     with pytest.raises(EnricherUnavailable) as failed:
         enrich(silence, calls=2)
     assert failed.value.calls == 2
@@ -139,7 +139,7 @@ def test_a_call_that_is_not_answered_may_pass(silence):
         ({"errorType": "Half\ud83d"}, "Half\\ud83d"),
     ],
 )
-def test_an_enricher_that_raised_or_died_may_pass(body, error_type):
+def test_a_failed_enricher_is_a_transient_error(body, error_type):
     with pytest.raises(EnricherUnavailable) as failed:
         enrich(said(body, X_Amz_Function_Error="Unhandled"), calls=2)
     assert str(failed.value) == f"the enricher failed: {error_type}"
@@ -147,7 +147,7 @@ def test_an_enricher_that_raised_or_died_may_pass(body, error_type):
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 599])
-def test_an_enricher_that_answers_that_it_cannot_now_may_pass(status):
+def test_a_status_of_429_or_5xx_is_a_transient_error(status):
     with pytest.raises(EnricherUnavailable, match=str(status)) as failed:
         enrich(said({"statusCode": status}), calls=2)
     assert failed.value.calls == 2
@@ -162,26 +162,26 @@ def test_an_enricher_that_answers_that_it_cannot_now_may_pass(status):
         (413, "RequestTooLargeException"),
     ],
 )
-def test_a_call_that_lambda_refuses_for_good_is_refused_for_good(status, code):
+def test_a_call_that_lambda_rejects_is_a_permanent_error(status, code):
     with pytest.raises(EnrichmentRejected, match=code):
         enrich(refusal(status, code))
 
 
 @pytest.mark.parametrize("status", [201, 204, 301, 400, 404, 0, -1])
-def test_an_answer_that_says_no_is_refused_for_good(status):
+def test_any_other_status_is_a_permanent_error(status):
     with pytest.raises(EnrichmentRejected, match=f"statusCode {status}$"):
         enrich(said({**ANSWER, "statusCode": status}))
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"null and void", b"\xff\xfe", b"[" * 10_000])
-def test_an_answer_that_is_not_json_is_refused_for_good(body):
+def test_an_answer_that_is_not_json_is_a_permanent_error(body):
     with pytest.raises(EnrichmentRejected, match=r"^the enricher's answer is not JSON$"):
         enrich(said(body))
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
-def test_a_number_that_only_python_would_read_is_refused_for_good(constant):
-    """Neither the ledger nor the checkpoint of a durable step can keep it."""
+def test_nan_and_infinity_in_an_answer_are_a_permanent_error(constant):
+    """Neither the ledger nor the checkpoint of a durable step can store them."""
     with pytest.raises(EnrichmentRejected):
         enrich(said(json.dumps({**ANSWER, "more": "@"}).replace('"@"', constant).encode()))
 
@@ -206,19 +206,19 @@ def test_a_number_that_only_python_would_read_is_refused_for_good(constant):
         (without("enrichedData", "totals", "amount"), "enrichedData.totals.amount"),
     ],
 )
-def test_an_answer_without_a_field_of_the_contract_is_refused_and_the_field_named(answer, named):
+def test_an_answer_without_a_required_field_names_the_field(answer, named):
     with pytest.raises(EnrichmentRejected) as refused:
         enrich(said(answer))
     assert str(refused.value) == f"the enricher's answer is not an enrichment: {named}"
 
 
 @pytest.mark.parametrize("order_id", ["ORDER-124", "order-123", ""])
-def test_an_answer_for_another_order_is_refused_for_good(order_id):
+def test_an_answer_for_another_order_is_a_permanent_error(order_id):
     with pytest.raises(EnrichmentRejected, match=r"^the enricher answered for another order$"):
         enrich(said({**ANSWER, "orderId": order_id}))
 
 
-def test_an_answer_of_the_largest_size_is_taken_and_a_byte_more_is_refused():
+def test_an_answer_of_16_kib_is_accepted_and_a_larger_one_refused():
     assert MAX_ANSWER_BYTES == 16 * 1024
     body = json.dumps(ANSWER).encode()
     largest = body + b" " * (MAX_ANSWER_BYTES - len(body))
@@ -238,7 +238,7 @@ def test_an_answer_of_the_largest_size_is_taken_and_a_byte_more_is_refused():
         said({"errorMessage": "zqMARKqz", "errorType": "ValueError"}, X_Amz_Function_Error="Unhandled"),
     ],
 )
-def test_no_error_repeats_what_the_enricher_said(answer):
+def test_no_error_repeats_a_value_of_the_answer(answer):
     with pytest.raises((EnricherUnavailable, EnrichmentRejected)) as failed:
         enrich(answer)
     assert "zqMARKqz" not in str(failed.value)

@@ -1,4 +1,4 @@
-"""Whatever the enricher answers: an enrichment of this order that can be kept, or one of two errors."""
+"""Any answer of the enricher is an enrichment of this order that can be stored, or one of two errors."""
 
 import json
 
@@ -16,21 +16,21 @@ from tests.unit.test_enrichment_answer import ANSWER, ARN, ORDER, said
 from tests.unit.transport import Endpoint, client
 
 LARGEST_STEP_RESULT = 262_144
-"""Bytes of a step's result that Lambda takes."""
+"""Lambda's size limit for the result of a step, in bytes."""
 
 DEEPEST_ATTRIBUTE = 31
-"""Levels of maps and lists in an attribute that DynamoDB takes."""
+"""DynamoDB's limit for levels of maps and lists in an attribute."""
 
 
 @pytest.fixture(scope="module")
 def asked():
-    """Has the enricher answer with text, bytes or data; what the step keeps of it, or the error it gives."""
+    """Makes the enricher answer with a text, bytes or data. Returns the step's result or its error."""
     lambda_client = client("lambda")
     endpoint = Endpoint(lambda_client, "Invoke", None)
     enricher = Enricher(lambda_client, ARN)
 
     def ask(body, **headers):
-        # A text may hold halves of characters, and so then do the bytes.
+        # A text may contain lone surrogates, and then the bytes contain them too.
         body = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
         endpoint._answers = [said(body, **headers)]
         try:
@@ -56,7 +56,7 @@ def kept_in_the_ledger(enrichment):
     item = marshalled({"enrichment": enrichment})
     assert unmarshalled(item) == {"enrichment": enrichment}
     assert levels(enrichment) <= DEEPEST_ATTRIBUTE
-    # As the request carries it: text that is text, in UTF-8.
+    # The request encodes the item as UTF-8.
     assert json.dumps(item, ensure_ascii=False).encode()
 
 
@@ -76,29 +76,29 @@ answers = st.just(ANSWER)
 
 
 @given(st.binary())
-def test_any_bytes_are_kept_or_refused(asked, body):
+def test_any_bytes_are_accepted_or_refused(asked, body):
     kept_or_refused(asked(body))
 
 
 @given(json_texts | nested)
-def test_any_json_is_kept_or_refused(asked, text):
+def test_any_json_is_accepted_or_refused(asked, text):
     kept_or_refused(asked(text))
 
 
 @given(changed(answers) | changed(changed(answers)))
-def test_an_answer_with_any_value_in_it_is_kept_or_refused(asked, answer):
+def test_an_answer_with_any_value_is_accepted_or_refused(asked, answer):
     kept_or_refused(asked(answer))
 
 
 @given(broken(answers.map(json.dumps)))
-def test_an_answer_that_was_damaged_is_kept_or_refused(asked, text):
+def test_a_damaged_answer_is_accepted_or_refused(asked, text):
     kept_or_refused(asked(text))
 
 
 @given(st.binary() | broken(st.just('{"errorType": "Boom", "errorMessage": "no", "stackTrace": []}')))
 @example(b'{"errorType": "\\ud800"}')
 @example(b'{"errorType": ' + b"9" * 5_000 + b"}")
-def test_whatever_a_function_that_failed_says_it_may_pass(asked, body):
+def test_a_failed_function_is_a_transient_error_whatever_it_returns(asked, body):
     error = asked(body, X_Amz_Function_Error="Unhandled")
     assert isinstance(error, EnricherUnavailable)
     assert str(error).encode()
@@ -109,8 +109,8 @@ FILLINGS = ["1", "0.1", "null", "true", '""', "[]", "{}", '"\\u0001"', '"é"', '
 
 
 @pytest.mark.parametrize("filling", FILLINGS)
-def test_the_largest_answer_is_kept_whatever_it_is_filled_with(asked, filling):
-    """What the SDK writes beside each value makes most of the smallest values."""
+def test_the_largest_answer_is_stored_whatever_its_content(asked, filling):
+    """The SDK adds a few bytes to each value, so many small values grow most."""
     room = MAX_ANSWER_BYTES - len(json.dumps({**ANSWER, "more": []}, separators=(",", ":")).encode())
     number = (room + 1) // (len(filling.encode()) + 1)
     text = json.dumps({**ANSWER, "more": "@"}, separators=(",", ":")).replace(
@@ -123,9 +123,9 @@ def test_the_largest_answer_is_kept_whatever_it_is_filled_with(asked, filling):
 
 
 @pytest.mark.parametrize(("opening", "closing"), ["[]", ('{"a":', "}")])
-def test_an_answer_may_be_nested_as_deep_as_the_ledger_bears_and_no_deeper(asked, opening, closing):
+def test_an_answer_may_have_24_levels_and_no_more(asked, opening, closing):
     def nested_to(depth):
-        # The answer is a level itself.
+        # The answer itself is one level.
         more = opening * (depth - 1) + ("" if closing == "]" else "1") + closing * (depth - 1)
         return json.dumps({**ANSWER, "more": "@"}).replace('"@"', more).encode()
 
@@ -140,12 +140,12 @@ def test_an_answer_may_be_nested_as_deep_as_the_ledger_bears_and_no_deeper(asked
 
 @pytest.mark.parametrize("half", ["\\ud800", "\\udfff", "\ud800", "a\\udc00b"])
 @pytest.mark.parametrize("place", ['{{"more": "{}"', '{{"more": {{"{}": 1}}', '{{"{}": 1', '{{"more": [["{}"]]'])
-def test_an_answer_with_half_of_a_character_is_refused(asked, half, place):
+def test_an_answer_with_a_lone_surrogate_is_refused(asked, half, place):
     text = place.format(half) + "," + json.dumps(ANSWER)[1:]
     refused = asked(text)
     assert isinstance(refused, EnrichmentRejected)
-    assert str(refused) == "the enricher's answer has half of a character in it"
+    assert str(refused) == "the enricher's answer contains a lone surrogate"
 
 
-def test_both_halves_of_a_character_are_one(asked):
+def test_a_surrogate_pair_is_one_character(asked):
     assert asked({**ANSWER, "more": "\U0001f600"})["more"] == "\U0001f600"

@@ -1,4 +1,4 @@
-"""The one form of an order: executions are started with it, so a byte that moves turns redeliveries into conflicts."""
+"""The canonical form of an order. Executions start with it, so one changed byte turns a redelivery into a conflict."""
 
 import hashlib
 import json
@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared.orders.order import MAX_CANONICAL_BYTES, order_from, parse_order
+from shared.orders.fields import MAX_CANONICAL_BYTES
+from shared.orders.order import order_from, parse_order
 from tests.unit.orders import order_data, spellings
 
 SMALLEST = b'{"orderId":"ORDER-123"}'
@@ -32,7 +33,7 @@ def placed_at(spelling):
     return json.dumps({"orderId": "A", "placedAt": spelling})
 
 
-# ── bytes that must never move ────────────────────────────────────────────────────────────────────
+# ── bytes that must never change ──────────────────────────────────────────────────────────────────
 
 
 def test_the_smallest_order_keeps_its_bytes_and_its_digest():
@@ -61,7 +62,7 @@ def test_a_full_order_keeps_its_bytes_and_its_digest():
     assert order.digest() == "fbc0048ee6cd9c3f1b56f6fa33c07ed570e805fd69e6afd525a76ec37b84bb39"
 
 
-def test_characters_that_json_may_escape_have_one_form_each():
+def test_each_character_has_one_canonical_spelling():
     text = '{"orderId":"A","attributes":{"a":"\\u0041\\/\\u002f\\"\\\\ \\b\\f\\n\\r\\t\\u0000\\u001f\\u007f\\u2028"}}'
     expected = '{"attributes":{"a":"A//\\"\\\\ \\b\\f\\n\\r\\t\\u0000\\u001f\u007f\u2028"},"orderId":"A"}'
     assert canonical(text) == expected.encode()
@@ -79,7 +80,7 @@ def test_parsing_canonical_bytes_gives_the_same_bytes_and_the_same_order(data):
 
 
 @given(order_data())
-def test_canonical_bytes_are_sorted_json_without_spaces_or_anything_unset(data):
+def test_canonical_bytes_are_sorted_json_without_spaces_or_unset_fields(data):
     expected = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     assert order_from(data).canonical_bytes() == expected
 
@@ -99,7 +100,7 @@ def test_two_orders_have_the_same_bytes_only_when_they_are_equal(one, other):
 
 
 @given(order_data())
-def test_what_the_ledger_keeps_reads_back_as_the_same_order(data):
+def test_the_order_in_the_ledger_is_read_back_as_the_same_order(data):
     order = order_from(data)
     assert order_from(order.canonical()) == order
 
@@ -114,7 +115,7 @@ def test_a_price_is_the_same_in_every_spelling(spelling):
 
 
 @pytest.mark.parametrize("spelling", ["0", "0.00", "-0", "-0.0", "0e10", "0E-400000", "0E+400000", '"0"', '"000.000"'])
-def test_nothing_to_pay_is_the_same_in_every_spelling(spelling):
+def test_a_price_of_zero_is_the_same_in_every_spelling(spelling):
     assert b'"unitPrice":"0"' in canonical(with_price(spelling))
 
 
@@ -151,7 +152,7 @@ def test_a_time_is_the_same_in_every_zone_and_spelling(spelling):
         '{"orderId":"A","items":[],"attributes":{}}',
     ],
 )
-def test_what_is_null_or_empty_is_as_good_as_unset(text):
+def test_null_and_empty_fields_are_the_same_as_unset_fields(text):
     assert canonical(text) == b'{"orderId":"A"}'
 
 
@@ -171,7 +172,7 @@ def test_what_is_null_or_empty_is_as_good_as_unset(text):
         {"attributes": {"a": ""}},
     ],
 )
-def test_an_order_that_differs_in_anything_has_another_digest(change):
+def test_an_order_with_any_difference_has_another_digest(change):
     data = {
         "orderId": "A",
         "customerId": "C",
@@ -207,7 +208,7 @@ def test_orders_without_attributes_do_not_share_them():
 
 
 def order_of(size):
-    """An order whose canonical form is exactly `size` bytes."""
+    """Return an order whose canonical form has exactly `size` bytes."""
     line = {"sku": "S" * 64, "quantity": 1, "unitPrice": "1"}
     data = {"orderId": "A", "items": [], "attributes": {"pad": "", "more": ""}}
 
@@ -220,7 +221,7 @@ def order_of(size):
     return data
 
 
-def test_an_order_of_exactly_64_kib_is_taken():
+def test_an_order_of_exactly_64_kib_is_accepted():
     assert MAX_CANONICAL_BYTES == 65_536
     assert len(order_from(order_of(65_536)).canonical_bytes()) == 65_536
 

@@ -1,4 +1,4 @@
-"""No text costs much more than the most expensive order, whatever is in it: counted, not timed.
+"""No text costs much more than the most expensive order. The tests count operations; they do not measure time.
 
 Time and memory are measured by `python -m bench.worst_message`.
 """
@@ -15,7 +15,8 @@ from bench.worst_message import HOSTILE, ORDERS, filled
 from orchestrator.payload import refusal
 from shared.errors import InvalidOrder, OrderTooLarge
 from shared.orders import order
-from shared.orders.order import MAX_TEXT_LENGTH, order_from, parse_order
+from shared.orders.exact_json import MAX_TEXT_LENGTH
+from shared.orders.order import order_from, parse_order
 from tests.unit.orders import order_data
 from tests.unit.test_payload import invocation
 
@@ -24,7 +25,7 @@ LINE = {"sku": "S", "quantity": 1, "unitPrice": "1"}
 
 
 class Visited:
-    """Counts the values and keys that are decoded, also of a text that breaks off, and the errors that are built."""
+    """Counts the decoded values and keys, also for a truncated text, and the errors that are built."""
 
     def __init__(self, monkeypatch):
         self.decoded = self.errors = 0
@@ -65,7 +66,7 @@ def visited(monkeypatch):
 
 @pytest.fixture
 def most_decoded(visited):
-    """Of the most expensive order: what other texts are measured against."""
+    """The number of decoded values of the most expensive order. Other texts are compared with it."""
     return max(visited.by(text)[0] for text in ORDERS.values())
 
 
@@ -92,7 +93,7 @@ PLACES = {
 
 @st.composite
 def filled_texts(draw):
-    """A text of up to 1 MiB that one piece fills, in one of the places, closed or broken off."""
+    """A text of up to 1 MiB that repeats one piece in one of the places, complete or truncated."""
     beginning, end, named = PLACES[draw(st.sampled_from(sorted(PLACES)))]
     piece = (draw(st.sampled_from(['"@":', '"!@":', '"a":'])) if named else "") + draw(pieces)
     size = draw(st.sampled_from([MESSAGE, MAX_TEXT_LENGTH, 80_000, 4_000]))
@@ -125,7 +126,7 @@ def test_no_text_builds_more_than_two_hundred_errors(visited, text):
     assert errors <= 200
 
 
-# ── before it is decoded ──────────────────────────────────────────────────────────────────────────
+# ── before decoding ───────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
@@ -158,7 +159,7 @@ def test_a_text_of_384_ki_characters_is_decoded():
 
 
 @given(order_data())
-def test_an_order_with_each_character_escaped_is_at_most_six_times_its_canonical_form(data):
+def test_an_escaped_order_is_at_most_six_times_its_canonical_form(data):
     def spelled(value):
         if isinstance(value, dict):
             return "{" + ",".join(f"{spelled(key)}:{spelled(inner)}" for key, inner in value.items()) + "}"
@@ -178,8 +179,8 @@ def utf_16_escaped(text):
 
 
 @pytest.mark.parametrize("first", ["S", '"', "\\", '\\"', '"\\'])
-def test_what_is_in_a_string_does_not_count_as_json_values(first):
-    """`first` is the item whose end would be missed if an escape were misread."""
+def test_the_content_of_a_string_does_not_count_as_json_values(first):
+    """If an escape were misread, the end of the string `first` would be missed."""
     sku = ",[{" * 20
     data = {"orderId": "A", "items": [{**LINE, "sku": first}, *[{**LINE, "sku": sku}] * 500]}
     assert len(sku) * 500 > 20_000
@@ -191,7 +192,7 @@ def test_the_most_expensive_orders_are_orders(text):
     assert 55_000 < len(parse_order(text).canonical_bytes()) <= 65_536
 
 
-# ── before pydantic looks at each entry ───────────────────────────────────────────────────────────
+# ── before pydantic validates each entry ──────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -207,13 +208,13 @@ def test_the_most_expensive_orders_are_orders(text):
     ],
     ids=["fields", "fields of an item", "items", "attributes", "names", "names of an item", "names of attributes"],
 )
-def test_what_is_too_many_or_too_long_is_one_error_of_the_whole(data, field, reason):
+def test_too_many_or_too_long_entries_give_one_error(data, field, reason):
     with pytest.raises(InvalidOrder) as refused:
         order_from(data if field == "" else {"orderId": "A", **data})
     assert [(error.field, error.reason) for error in refused.value.errors] == [(field, reason)]
 
 
-def test_each_wrong_item_is_named_until_there_are_twenty_errors():
+def test_invalid_items_are_named_up_to_twenty_errors():
     items = [LINE, {**LINE, "quantity": 0}, "S", LINE, {**LINE, "sku": "", "gift": 1}]
     with pytest.raises(InvalidOrder) as refused:
         order_from({"orderId": "A", "items": items, "currency": "usd"})

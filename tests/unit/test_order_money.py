@@ -1,4 +1,4 @@
-"""Money is exact: what a producer wrote, or a refusal, never something close to it."""
+"""Money is exact: a price is the decimal that the producer wrote, or it is refused. It is never rounded."""
 
 import json
 from decimal import Decimal
@@ -19,7 +19,7 @@ NEGATIVE = "should not be negative"
 
 
 def price_in(spelling):
-    """The price that the JSON spelling means, or the reason why it means none."""
+    """Return the price for a JSON spelling, or the reason of its refusal."""
     try:
         order = parse_order('{"orderId":"A","items":[{"sku":"S","quantity":1,"unitPrice":' + spelling + "}]}")
     except InvalidOrder as refused:
@@ -43,7 +43,7 @@ def test_a_price_is_the_decimal_that_was_written(price, as_string):
 @example(digits="1", exponent=12)
 @example(digits="999999999999.999999", exponent=None)
 @example(digits="-0.0", exponent=None)
-def test_a_number_is_read_exactly_or_refused(digits, exponent):
+def test_a_number_is_exact_or_refused(digits, exponent):
     value = Fraction(digits) * Fraction(10) ** (exponent or 0)
     read = price_in(digits if exponent is None else f"{digits}e{exponent}")
     if value < 0:
@@ -57,12 +57,12 @@ def test_a_number_is_read_exactly_or_refused(digits, exponent):
 
 
 @pytest.mark.parametrize("spelling", ["0.0000001", "1e-7", "29.330000000000000000001", '"29.3300001"', "1E-400000"])
-def test_a_price_with_more_than_six_digits_after_the_point_is_refused_not_rounded(spelling):
+def test_a_price_with_more_than_six_fraction_digits_is_refused(spelling):
     assert price_in(spelling) == TOO_FINE
 
 
 @pytest.mark.parametrize("spelling", ["1E-2000000", "1e-999999999999999999", "9e-1000020"])
-def test_a_price_too_small_for_decimal_arithmetic_does_not_become_nothing(spelling):
+def test_a_price_too_small_for_decimal_arithmetic_does_not_become_zero(spelling):
     assert price_in(spelling) == TOO_FINE
 
 
@@ -103,24 +103,24 @@ def test_a_negative_price_is_refused(spelling):
         '"0.' + "1" * 31 + '"',
     ],
 )
-def test_what_is_not_a_plain_decimal_is_not_a_price(spelling):
+def test_only_a_plain_decimal_is_a_price(spelling):
     assert price_in(spelling) == NOT_A_DECIMAL
 
 
 @pytest.mark.parametrize("value", [29.33, 29.0, float("nan"), float("inf"), float("-inf")])
 def test_a_float_is_not_a_price(value):
-    """Data that came by another way than `parse_json` may carry one: its digits are no longer the producer's."""
+    """Data that `parse_json` did not read can contain a float, whose digits can differ from the producer's."""
     with pytest.raises(InvalidOrder, match=NOT_A_DECIMAL):
         order_from({"orderId": "A", "items": [{"sku": "S", "quantity": 1, "unitPrice": value}]})
 
 
 @pytest.mark.parametrize("value", [Decimal("NaN"), Decimal("-NaN"), Decimal("Infinity"), Decimal("-Infinity")])
-def test_a_decimal_that_is_no_number_is_not_a_price(value):
+def test_nan_and_infinity_are_not_prices(value):
     with pytest.raises(InvalidOrder, match=r"^items\.0\.unitPrice: should"):
         order_from({"orderId": "A", "items": [{"sku": "S", "quantity": 1, "unitPrice": value}]})
 
 
-def test_the_smallest_and_the_largest_price_are_taken():
+def test_the_smallest_and_the_largest_price_are_accepted():
     assert price_in("0.000001") == Decimal("0.000001")
     assert price_in("999999999999.999999") == Decimal("999999999999.999999")
     assert price_in('"999999999999.999999"') == Decimal("999999999999.999999")

@@ -1,4 +1,4 @@
-"""What is not an order is refused by name, with every field and reason, and with nothing of its content."""
+"""Invalid orders are refused. The error names each field and reason, and never contains a value."""
 
 import json
 import subprocess
@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from bench.worst_message import HOSTILE
 from shared.errors import InvalidOrder, NotJson, OrderTooLarge
 from shared.orders.currencies import CURRENCIES
-from shared.orders.order import MAX_TEXT_LENGTH, Order, order_from, parse_json, parse_order
+from shared.orders.exact_json import MAX_TEXT_LENGTH, parse_json
+from shared.orders.order import Order, order_from, parse_order
 from tests.unit.orders import order_data
 from tests.unit.test_order_canonical import order_of
 
@@ -29,14 +30,14 @@ def refusal_of(text):
 
 
 def fields_refused(data):
-    """Field and reason of everything that is wrong with an order given as Python data."""
+    """Return the reason for each invalid field of an order that is given as Python data."""
     with pytest.raises(InvalidOrder) as refused:
         order_from(data)
     assert type(refused.value) is InvalidOrder
     return {error.field: error.reason for error in refused.value.errors}
 
 
-# ── JSON, strictly ────────────────────────────────────────────────────────────────────────────────
+# ── strict JSON ───────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def fields_refused(data):
         "\ud800",
     ],
 )
-def test_what_is_not_json_is_refused_as_not_json(text):
+def test_invalid_json_is_refused_as_not_json(text):
     error = refusal_of(text)
     assert type(error) is NotJson
     assert error.code == "NOT_JSON"
@@ -69,14 +70,14 @@ def test_what_is_not_json_is_refused_as_not_json(text):
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
-def test_a_number_that_only_python_would_read_is_not_json(constant):
+def test_nan_and_infinity_are_not_json(constant):
     error = refusal_of(f'{{"orderId":"A","attributes":{{"a":[{constant}]}}}}')
     assert type(error) is NotJson
     assert constant in str(error)
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":', '[{"a":'])
-def test_nesting_without_end_is_refused_as_not_json(opening):
+def test_deep_nesting_is_refused_as_not_json(opening):
     assert type(refusal_of(opening * 9_000)) is NotJson
 
 
@@ -93,13 +94,13 @@ def test_nesting_without_end_is_refused_as_not_json(opening):
         ('{"":1,"":1}', ""),
     ],
 )
-def test_a_key_given_twice_anywhere_is_refused_and_named(text, key):
+def test_a_duplicate_key_is_refused_and_named(text, key):
     error = refusal_of(text)
     assert error.code == "INVALID_ORDER"
     assert [(problem.field, problem.reason) for problem in error.errors] == [(key, "key given twice in one object")]
 
 
-def test_the_same_key_in_two_objects_is_no_key_given_twice():
+def test_the_same_key_in_two_objects_is_not_a_duplicate():
     order = parse_order(json.dumps({"orderId": "A", "items": [LINE, LINE], "attributes": {"orderId": "x"}}))
     assert len(order.items) == 2
 
@@ -110,11 +111,11 @@ def test_json_numbers_are_read_exactly():
     assert [str(number) for number in numbers] == ["1", "-7", "0.1", "29.330000000000000000001", "1E+2"]
 
 
-# ── orders, strictly ──────────────────────────────────────────────────────────────────────────────
+# ── strict orders ─────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("data", [None, True, 0, "ORDER-1", [], [{"orderId": "A"}], {}])
-def test_what_has_no_order_id_is_refused(data):
+def test_data_without_an_order_id_is_refused(data):
     assert refusal_of(json.dumps(data)).code == "INVALID_ORDER"
 
 
@@ -129,7 +130,7 @@ def test_an_unknown_field_of_an_item_is_refused_and_named():
     }
 
 
-def test_every_wrong_field_is_named_at_once():
+def test_one_error_names_every_invalid_field():
     data = {"orderId": "", "customerId": 7, "currency": "usd", "placedAt": "today", "items": [{}], "attributes": 1}
     assert fields_refused(data).keys() == {
         "orderId",
@@ -150,32 +151,32 @@ def test_an_order_id_with_a_trailing_newline_is_refused():
 @pytest.mark.parametrize(
     "order_id", ["", "-A", "_A", "A B", " A", "A.B", "A/B", "A:B", "Ä", "\u0661", "A" * 49, 1, True, None, ["A"]]
 )
-def test_an_order_id_that_no_execution_could_be_named_for_is_refused(order_id):
+def test_an_order_id_that_an_execution_name_cannot_contain_is_refused(order_id):
     assert fields_refused({"orderId": order_id}).keys() == {"orderId"}
 
 
 @pytest.mark.parametrize("order_id", ["A", "0", "a-", "A_-9", "A" * 48])
-def test_an_order_id_of_letters_digits_dashes_and_underscores_is_taken(order_id):
+def test_an_order_id_of_letters_digits_dashes_and_underscores_is_accepted(order_id):
     assert order_from({"orderId": order_id}).order_id == order_id
 
 
 @pytest.mark.parametrize("customer_id", ["", "-1", "a b", "a\n", "é", "A" * 65, 4, False])
-def test_a_customer_id_of_another_form_is_refused(customer_id):
+def test_an_invalid_customer_id_is_refused(customer_id):
     assert fields_refused({"orderId": "A", "customerId": customer_id}).keys() == {"customerId"}
 
 
 @pytest.mark.parametrize("customer_id", ["4", "someone@example.com", "tenant|eu:4.2_x-y", "A" * 64])
-def test_a_customer_id_as_other_systems_make_them_is_taken(customer_id):
+def test_customer_ids_of_other_systems_are_accepted(customer_id):
     assert order_from({"orderId": "A", "customerId": customer_id}).customer_id == customer_id
 
 
 @pytest.mark.parametrize("quantity", [0, -1, 1_000_001, 1.0, "1", True, False, None, [1], 10**70])
-def test_a_quantity_that_is_not_a_whole_number_from_one_to_a_million_is_refused(quantity):
+def test_a_quantity_is_an_integer_from_one_to_a_million(quantity):
     assert fields_refused({"orderId": "A", "items": [{**LINE, "quantity": quantity}]}).keys() == {"items.0.quantity"}
 
 
 @pytest.mark.parametrize("spelling", ["1.0", "1e0", "10e-1", "true", "1" * 5_000, "-" + "1" * 5_000])
-def test_a_quantity_in_another_spelling_than_an_integers_is_refused(spelling):
+def test_a_quantity_that_is_not_spelled_as_a_valid_integer_is_refused(spelling):
     text = '{"orderId":"A","items":[{"sku":"S","quantity":' + spelling + ',"unitPrice":"1"}]}'
     assert [error.field for error in refusal_of(text).errors] == ["items.0.quantity"]
 
@@ -186,7 +187,7 @@ def test_a_sku_that_is_not_printable_ascii_is_refused(sku):
 
 
 @pytest.mark.parametrize("sku", ["S", "a b", "~!", "S" * 64])
-def test_a_sku_of_printable_ascii_is_taken(sku):
+def test_a_sku_of_printable_ascii_is_accepted(sku):
     assert order_from({"orderId": "A", "items": [{**LINE, "sku": sku}]}).items[0].sku == sku
 
 
@@ -219,11 +220,11 @@ def test_an_item_that_is_not_an_object_is_refused(item):
         ({str(n): "x" for n in range(51)}, "attributes"),
     ],
 )
-def test_attributes_of_another_form_are_refused(attributes, field):
+def test_invalid_attributes_are_refused(attributes, field):
     assert fields_refused({"orderId": "A", "attributes": attributes}).keys() == {field}
 
 
-def test_fifty_attributes_of_256_characters_are_taken():
+def test_fifty_attributes_of_256_characters_are_accepted():
     attributes = {f"{n:064}": "é" * 256 for n in range(50)}
     assert order_from({"orderId": "A", "attributes": attributes}).attributes == attributes
 
@@ -260,21 +261,21 @@ def test_fifty_attributes_of_256_characters_are_taken():
         "9999-12-31T23:59:59-00:01",
     ],
 )
-def test_a_time_without_a_zone_or_that_does_not_exist_is_refused(placed_at):
+def test_a_time_without_a_zone_or_an_impossible_time_is_refused(placed_at):
     assert fields_refused({"orderId": "A", "placedAt": placed_at}).keys() == {"placedAt"}
 
 
 @pytest.mark.parametrize("offset", ["+00:60", "+05:99", "-01:75"])
-def test_a_zone_of_more_than_59_minutes_past_the_hour_is_refused(offset):
+def test_a_zone_offset_of_more_than_59_minutes_is_refused(offset):
     assert fields_refused({"orderId": "A", "placedAt": f"1997-01-01T12:00:00{offset}"}).keys() == {"placedAt"}
 
 
-def test_a_time_finer_than_the_canonical_form_is_refused_not_cut():
-    """Two orders a nanosecond apart would otherwise be one."""
+def test_a_time_finer_than_a_microsecond_is_refused():
+    """If the time were truncated, two orders a nanosecond apart would be equal."""
     assert fields_refused({"orderId": "A", "placedAt": "1997-01-01T12:00:00.1234567Z"}).keys() == {"placedAt"}
 
 
-def test_zeros_past_the_microsecond_are_no_finer_time():
+def test_zeros_after_the_microseconds_are_accepted():
     assert order_from({"orderId": "A", "placedAt": "1997-01-01T12:00:00.500000000Z"}) == order_from(
         {"orderId": "A", "placedAt": "1997-01-01T12:00:00.5Z"}
     )
@@ -288,7 +289,7 @@ def test_every_currency_is_three_capital_letters():
 
 
 @pytest.mark.parametrize("code", ["USD", "EUR", "JPY", "GBP", "CHF", "CNY", "INR", "BRL", "KWD", "XOF", "ZWG", "XCG"])
-def test_money_in_use_is_a_currency(code):
+def test_a_currency_in_use_is_accepted(code):
     assert order_from({"orderId": "A", "currency": code}).currency == code
 
 
@@ -296,7 +297,7 @@ def test_money_in_use_is_a_currency(code):
     "code",
     ["XXX", "XTS", "XAU", "XAG", "DEM", "usd", "Usd", "US", "USDT", "US$", "", " USD", "USD\n", 840, True, ["USD"]],
 )
-def test_what_is_no_money_in_use_is_refused(code):
+def test_a_code_that_is_not_a_currency_in_use_is_refused(code):
     assert fields_refused({"orderId": "A", "currency": code}).keys() == {"currency"}
 
 
@@ -328,8 +329,8 @@ def test_the_limit_counts_bytes_not_characters():
         ),
     ],
 )
-def test_a_message_full_of_mistakes_is_refused_in_a_few_words(text):
-    """Each mistake takes a place in a log line, and a text that is decoded can have twenty thousand."""
+def test_a_message_full_of_errors_has_a_short_error_text(text):
+    """Errors are logged, and a text that is decoded can contain twenty thousand."""
     error = refusal_of(text)
     assert len(error.errors) <= 1_000
     assert len(str(error)) <= 256 * 1024
@@ -345,8 +346,8 @@ def test_a_message_full_of_mistakes_is_refused_in_a_few_words(text):
         "1 MiB of wrong attributes",
     ],
 )
-def test_a_message_full_of_mistakes_takes_little_of_ingests_memory(body):
-    """Ingest works ten messages at a time in 1 GiB: one that took most of it would take its neighbours with it."""
+def test_a_message_full_of_errors_needs_little_memory(body):
+    """Ingest processes ten messages at once in 1 GiB. If one message used it up, the other nine would fail too."""
     program = (
         "import resource, sys\n"
         "from shared.orders.order import parse_order\n"
@@ -368,14 +369,14 @@ def test_a_message_full_of_mistakes_takes_little_of_ingests_memory(body):
     assert int(grown) < 20 * 1024 * 1024
 
 
-# ── whatever comes ────────────────────────────────────────────────────────────────────────────────
+# ── any input ─────────────────────────────────────────────────────────────────────────────────────
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
-# Any text at all, halves of surrogate pairs included: a JSON escape can spell them.
+# Any text, with lone surrogates too: a JSON escape can encode them.
 any_text = st.text(st.characters())
 
 
@@ -418,13 +419,13 @@ def test_any_values_in_an_orders_fields_are_an_order_or_refused(data, items):
 
 
 @given(order_data(), st.data())
-def test_any_beginning_of_an_order_is_refused_as_not_json(data, drawn):
+def test_any_truncated_order_is_refused_as_not_json(data, drawn):
     text = json.dumps(data)
     beginning = text[: drawn.draw(st.integers(0, len(text) - 1))]
     assert type(refusal_of(beginning)) is NotJson
 
 
-# ── nothing of the content in an error ────────────────────────────────────────────────────────────
+# ── no values in an error ─────────────────────────────────────────────────────────────────────────
 
 
 def says_nothing_of(mark, text):
@@ -439,7 +440,7 @@ def says_nothing_of(mark, text):
 
 @st.composite
 def marked(draw):
-    """An order with the mark in one of its values, wherever in it and in whatever type."""
+    """An order that contains the mark in one of its values, at any position and in any type."""
     data = draw(order_data())
     data.setdefault("items", [dict(LINE)])
     data.setdefault("attributes", {"a": ""})
@@ -461,7 +462,7 @@ def test_no_error_repeats_a_value(data):
 
 
 @given(marked(), st.data())
-def test_no_error_repeats_a_value_of_a_text_that_breaks_off(data, drawn):
+def test_no_error_repeats_a_value_of_a_truncated_text(data, drawn):
     text = json.dumps(data)
     assert says_nothing_of(MARK, text[: drawn.draw(st.integers(0, len(text) - 1))])
 

@@ -1,4 +1,4 @@
-"""The real orders under samples/: 6,919 purchases of a music shop, 1997 and 1998."""
+"""The real orders in samples/: 6,919 purchases in a music shop in 1997 and 1998."""
 
 import json
 from decimal import Decimal
@@ -17,14 +17,14 @@ def lines():
     return SAMPLES.read_text().splitlines()
 
 
-def test_every_sample_is_an_order_with_an_id_of_its_own(lines):
+def test_every_sample_is_an_order_with_a_unique_id(lines):
     orders = [parse_order(line) for line in lines]
     assert len(orders) == 6_919
     assert len({order.order_id for order in orders}) == 6_919
     assert len({order.digest() for order in orders}) == 6_919
 
 
-def test_every_sample_keeps_all_it_says(lines):
+def test_every_sample_keeps_all_its_values(lines):
     for line in lines:
         said, kept = json.loads(line), parse_order(line).canonical()
         assert kept.keys() == said.keys()
@@ -46,15 +46,15 @@ def test_every_sample_keeps_all_it_says(lines):
         (6919, 2, "25.74"),
     ],
 )
-def test_a_samples_total_is_what_its_lines_come_to(lines, number, units, amount):
+def test_the_totals_of_a_sample_are_the_sums_of_its_lines(lines, number, units, amount):
     order = parse_order(lines[number - 1])
     assert order.order_id == f"CDNOW-{number:06}"
     sums = totals(order)
     assert (sums.lines, sums.units, Decimal(sums.amount), sums.currency) == (1, units, Decimal(amount), "USD")
 
 
-def test_the_samples_come_to_what_their_cents_add_up_to(lines):
-    """Added up in cents, which are whole numbers in this data, by another way than the pipeline's."""
+def test_the_total_of_all_samples_equals_the_sum_in_cents(lines):
+    """The prices in this data are whole cents, so integers can check the pipeline's decimals."""
     cents = 0
     for line in lines:
         for item in json.loads(line)["items"]:

@@ -1,4 +1,4 @@
-"""What a direct invoke may bring that the SDK's own reading cannot bear."""
+"""Payloads of a direct invoke that the SDK cannot read."""
 
 import json
 
@@ -8,7 +8,7 @@ from orchestrator.payload import refusal
 
 
 def invocation(payload):
-    """What Lambda hands a durable function on its first invocation."""
+    """Return the event that Lambda sends to a durable function on its first invocation."""
     return {
         "DurableExecutionArn": "arn",
         "CheckpointToken": "token",
@@ -36,10 +36,10 @@ def test_a_payload_that_would_crash_the_invocation_fails_the_execution_instead(p
 
 
 @pytest.mark.parametrize("payload", ['{"orderId": "A"}', '{"orderId": 7}', "[]", ""])
-def test_a_payload_that_can_be_read_goes_on_to_the_workflow(payload):
+def test_a_readable_payload_reaches_the_workflow(payload):
     assert refusal(invocation(payload)) is None
 
 
-def test_an_invocation_of_another_form_is_the_sdks_to_refuse():
+def test_an_invocation_of_an_unknown_form_is_passed_to_the_sdk():
     assert refusal({"orderId": "A"}) is None
     assert refusal([]) is None

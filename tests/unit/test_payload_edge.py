@@ -1,4 +1,4 @@
-"""Whatever a direct invoke brings: an order for the workflow, or an execution that has failed and says why."""
+"""Any payload of a direct invoke reaches the workflow as an order, or fails the execution with a reason."""
 
 import importlib
 import json
@@ -21,7 +21,7 @@ REFUSALS = {f"shared.errors.{name}" for name in ("NotJson", "InvalidOrder", "Ord
 
 @pytest.fixture
 def invoke(monkeypatch):
-    """The orchestrator's handler, up to the workflow: what it answers, and the orders that reached the workflow."""
+    """Calls the orchestrator's handler. Returns its answer and the orders that reached the workflow."""
     settings = {
         "ENRICHER_ARN": "arn:aws:lambda:us-east-1:123456789012:function:orders-OrderEnricher",
         "EXECUTION_TIMEOUT_SECONDS": "900",
@@ -32,7 +32,7 @@ def invoke(monkeypatch):
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(boto3, "client", lambda *_, **__: SimpleNamespace())
-    # How long the SDK looks for more to checkpoint before it ends an invocation.
+    # The time for which the SDK waits for further checkpoints at the end of an invocation.
     monkeypatch.setattr("aws_durable_execution_sdk_python.state._STOP_SIGNAL_POLL_SECONDS", 0.001, raising=False)
     monkeypatch.delitem(sys.modules, "orchestrator.handler", raising=False)
     orchestrator = importlib.import_module("orchestrator.handler")
@@ -54,7 +54,7 @@ def invoke(monkeypatch):
 
 
 def runs_or_fails(answer, reached, payload):
-    # As Lambda takes it: JSON, in UTF-8.
+    # Lambda accepts JSON in UTF-8.
     assert json.dumps(answer, ensure_ascii=False).encode()
     try:
         order = parse_order(payload)
@@ -84,8 +84,8 @@ def test_any_payload_runs_or_fails_with_its_reason(invoke, payload):
 
 
 @pytest.mark.parametrize(("opening", "closing"), ["[]", ('{"a":', "}")])
-def test_a_payload_fails_with_its_reason_at_every_depth_at_which_reading_it_may_give_up(invoke, opening, closing):
-    """The SDK reads it too, at its own place in the stack: what it could not bear must not get that far."""
+def test_a_payload_nested_too_deeply_fails_with_its_reason_at_any_depth(invoke, opening, closing):
+    """The SDK reads the payload too, with less stack left. It must not receive one that it cannot read."""
     limit = sys.getrecursionlimit()
     for depth in (*range(limit - 200, limit + 1), 2_000, 5_000, 10_000, 20_000, 50_000, 100_000):
         payload = '{"orderId":' + opening * depth + ("" if closing == "]" else "1") + closing * depth + "}"

@@ -1,4 +1,4 @@
-"""The pipeline under test: the handlers as Lambda would load them, with the template's defaults."""
+"""The pipeline under test: the handlers, loaded as by Lambda, with the defaults of the template."""
 
 import importlib
 from dataclasses import replace
@@ -25,10 +25,10 @@ def pipeline(dynamodb, ledger_table, customers_table, monkeypatch):
     monkeypatch.setattr(orchestrator.PIPELINE.enricher, "_client", enricher)
     monkeypatch.setattr(enricher, "exceptions", None, raising=False)
 
-    # The runner waits five real seconds before it invokes again, and gives up after five times; Lambda does not.
+    # The runner waits five real seconds before it invokes again, and stops after five failures. Lambda does neither.
     monkeypatch.setattr(Executor, "RETRY_BACKOFF_SECONDS", 0)
     monkeypatch.setattr(Executor, "MAX_CONSECUTIVE_FAILED_ATTEMPTS", 1000)
-    # The runner's ARNs are opaque; Lambda's carry the execution's name.
+    # The runner's ARNs are opaque, but Lambda's contain the name of the execution.
     made = RunnerExecution.new
 
     def new(input):  # noqa: A002 (the runner's name)

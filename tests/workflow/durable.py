@@ -1,7 +1,7 @@
-"""The real workflow, ledger and enricher in one process, on AWS's durable test runner with its time skipped.
+"""The real workflow, ledger and enricher in one process, on AWS's durable test runner, which skips waits.
 
-Only what is between them and AWS is stood in for: DynamoDB by moto, and Lambda's Invoke of the enricher by a call of
-its handler. Faults are put in there, and a process is killed by an error that no code of ours may catch.
+Only AWS is replaced: DynamoDB by moto, and Lambda's Invoke of the enricher by a call of its handler. Tests inject
+faults there. To kill a process they raise an error that our code never catches.
 """
 
 import io
@@ -21,13 +21,13 @@ COMPLETED = ["RECEIVED", "ENRICHING", "ENRICHED", "WAITING", "FINALIZING", "COMP
 
 
 def answer(result):
-    """What a successful execution answers."""
+    """Return the result of a successful execution."""
     assert result.status.value == "SUCCEEDED", result.error
     return json.loads(result.result)
 
 
 def failure(result):
-    """The error type, without its module, and the message of a failed execution."""
+    """Return the error type, without its module, and the message of a failed execution."""
     assert result.status.value == "FAILED", result.result
     return result.error.type.rpartition(".")[2], result.error.message
 
@@ -37,11 +37,11 @@ def dynamodb_error(code):
 
 
 class Killed(BaseException):
-    """The process is gone: SIGKILL, out of memory, a function timeout."""
+    """The process dies: SIGKILL, out of memory or a function timeout."""
 
 
 class EnricherFunction:
-    """Lambda's Invoke for the enricher: calls its handler, or does what `answers` says for the next calls."""
+    """Lambda's Invoke of the enricher: returns or raises the next of `answers`, then calls the handler."""
 
     def __init__(self, handler):
         self._handler = handler
@@ -60,7 +60,7 @@ class EnricherFunction:
 
 
 class Pipeline:
-    """Runs orders, and says what came of them."""
+    """Runs orders and reads their ledger entries."""
 
     def __init__(self, handler_module, dynamodb, enricher, monkeypatch):
         self.module = handler_module
@@ -69,17 +69,17 @@ class Pipeline:
         self._monkeypatch = monkeypatch
 
     def set(self, **settings):
-        """Other settings than the defaults, as another version of the function would have."""
+        """Change settings, as in another version of the function."""
         self._monkeypatch.setattr(self.module, "PIPELINE", replace(self.module.PIPELINE, **settings))
 
     def run(self, order, *, name="direct", execution_timeout=900):
-        """Run one execution of this name to its end."""
+        """Run one execution with this name to its end."""
         payload = order if isinstance(order, str) else json.dumps(order)
-        with DurableFunctionTestRunner(handler=self._mortal()) as runner:
+        with DurableFunctionTestRunner(handler=self._killable()) as runner:
             return runner.run(input=payload, execution_name=name, execution_timeout=execution_timeout)
 
     def run_attempt(self, order, attempt):
-        """Run the execution that ingest or a retry would start."""
+        """Run the execution that ingest or a retry would start for this attempt."""
         return self.run(order, name=str(ExecutionName.of(STACK_ID, order["orderId"], attempt)))
 
     def entry(self, order_id):
@@ -89,7 +89,7 @@ class Pipeline:
         return [step.state.value for step in self.entry(order_id).history]
 
     def on_write(self, act):
-        """Have `act(number, moment)` called before and after each UpdateItem that reaches DynamoDB, from 1 on."""
+        """Call `act(number, moment)` before and after each UpdateItem request. Numbers start at 1."""
         client = self.module.PIPELINE.ledger._writer._client
         numbers = itertools.count(1)
         real = client.update_item
@@ -104,7 +104,7 @@ class Pipeline:
         self._monkeypatch.setattr(client, "update_item", update_item)
 
     def kill_at(self, number, moment):
-        """Have the process die at its nth UpdateItem, before or after DynamoDB applied it."""
+        """Kill the process at its nth UpdateItem, before or after DynamoDB applies it."""
 
         def kill(*reached):
             if reached == (number, moment):
@@ -112,12 +112,12 @@ class Pipeline:
 
         self.on_write(kill)
 
-    def _mortal(self):
+    def _killable(self):
         def handler(event, context):
             try:
                 return self.module.handler(event, context)
             except Killed as death:
-                # The runner sees of a dead process what Lambda does: an invocation that failed.
+                # For Lambda, and so for the runner, a dead process is a failed invocation.
                 raise RuntimeError("the process died") from death
 
         return handler

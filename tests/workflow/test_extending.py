@@ -1,4 +1,4 @@
-"""The recipes of docs/extending.md, carried out on a copy of the project."""
+"""Applies the recipes of docs/extending.md to a copy of the project."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ from tests.workflow.durable import COMPLETED, ORDER, answer
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "extending.md").read_text()
 
-# What must be true after each recipe, as a test of the changed project.
+# For each recipe, a test of the changed project.
 PROOFS = {
     "add-a-step": """
 def test_the_new_step_runs_between_enrich_and_the_wait(pipeline):
@@ -43,7 +43,7 @@ def recipe(name):
 
 
 def apply(change, folder):
-    """Apply a diff whose hunks carry no line numbers: those would be wrong with the next edit of the file."""
+    """Apply a diff without line numbers: the next edit of the file would make them wrong."""
     header, *hunks = change.split("@@\n")
     path = folder / re.search(r"^\+\+\+ b/(\S+)", header, re.MULTILINE)[1]
     text = path.read_text()
@@ -56,7 +56,7 @@ def apply(change, folder):
     path.write_text(text)
 
 
-def test_every_recipe_of_the_guide_has_a_proof():
+def test_every_recipe_of_the_guide_has_a_test():
     assert set(re.findall(r"<!-- recipe: (\S+) -->", GUIDE)) == set(PROOFS)
 
 
@@ -84,7 +84,7 @@ def test_a_recipe_does_what_the_guide_says(tmp_path, name):
     assert "1 passed" in done.stdout
 
 
-def test_the_waits_of_the_guide_are_allowed_and_complete(pipeline, template):
+def test_orders_complete_with_the_waits_of_the_guide(pipeline, template):
     deployments = re.findall(r"sam deploy --parameter-overrides (.*)", GUIDE)
     assert len(deployments) == 2
     for number, deployment in enumerate(deployments):

@@ -1,4 +1,4 @@
-"""An order whose process dies, or whose ledger is away: one history all the same, and few calls of the enricher."""
+"""An order completes once although its process dies or its ledger is unavailable, with few calls of the enricher."""
 
 import itertools
 
@@ -8,22 +8,22 @@ from shared.errors import LedgerUnavailable
 from shared.ledger.owner import MAX_STARTS, Ledger
 from tests.workflow.durable import COMPLETED, ORDER, Killed, answer, dynamodb_error, failure
 
-# The writes of an order that meets no fault: claim, enriched, finalizing, completed.
+# The writes of an order without faults: claim, enriched, finalizing, completed.
 WRITES = range(1, 5)
 MOMENTS = ("before", "after")
 
 
 @pytest.mark.parametrize("kill", list(itertools.product(WRITES, MOMENTS)), ids=str)
-def test_an_order_survives_its_process_dying_at_any_write(pipeline, kill):
+def test_an_order_completes_when_its_process_dies_at_any_write(pipeline, kill):
     pipeline.kill_at(*kill)
     result = answer(pipeline.run(ORDER))
     entry = pipeline.entry("ORDER-123")
     assert pipeline.states("ORDER-123") == COMPLETED
     assert entry.version == len(entry.history)
-    # What is answered is what is on record, whichever process wrote it.
+    # The response contains the values in the ledger, whichever process wrote them.
     assert result["enrichmentResult"] == entry.enrichment
     assert result["processedAt"] == entry.result["processedAt"]
-    # Only an answer that never reached the ledger is asked for again.
+    # The enricher is called again only if its answer never reached the ledger.
     assert pipeline.enricher.calls == (2 if kill == (2, "before") else 1)
 
 
@@ -49,7 +49,7 @@ def test_an_outage_of_the_ledger_is_waited_out_and_nothing_is_lost(pipeline, wri
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_a_write_that_was_applied_and_not_answered_is_recognised_as_its_own(pipeline, write):
+def test_a_write_without_a_response_is_recognised_as_its_own(pipeline, write):
     def cut(number, moment):
         if (number, moment) == (write, "after"):
             raise dynamodb_error("ThrottlingException")
@@ -61,7 +61,7 @@ def test_a_write_that_was_applied_and_not_answered_is_recognised_as_its_own(pipe
     assert entry.version == len(entry.history)
 
 
-def test_a_failing_ledger_does_not_use_up_the_enrichers_attempts(pipeline):
+def test_ledger_failures_do_not_count_as_calls_of_the_enricher(pipeline):
     outage = iter(range(5))
 
     def throttle(number, moment):
@@ -74,7 +74,7 @@ def test_a_failing_ledger_does_not_use_up_the_enrichers_attempts(pipeline):
     assert pipeline.enricher.calls == 3
 
 
-def test_a_failure_that_cannot_be_recorded_still_ends_the_execution_with_its_reason(pipeline):
+def test_a_failure_that_cannot_be_recorded_still_fails_the_execution(pipeline):
     def refuse(number, moment):
         if moment == "before" and number > 1:
             raise dynamodb_error("AccessDeniedException")
@@ -85,7 +85,7 @@ def test_a_failure_that_cannot_be_recorded_still_ends_the_execution_with_its_rea
     assert pipeline.states("ORDER-123") == ["RECEIVED", "ENRICHING"]
 
 
-def test_an_outage_between_the_answer_and_its_record_is_sat_out(pipeline, monkeypatch):
+def test_a_ledger_outage_after_the_enrichers_answer_is_retried(pipeline, monkeypatch):
     outage = iter(range(11))
     record = Ledger.enriched
 

@@ -1,4 +1,4 @@
-"""What becomes of one order, told by its execution's answer and its ledger entry."""
+"""One order: the response of its execution and its ledger entry."""
 
 import json
 from datetime import timedelta
@@ -12,7 +12,7 @@ from shared.orders.order import parse_order
 from tests.workflow.durable import COMPLETED, ORDER, STACK_ID, answer, failure
 
 
-def test_an_order_completes_and_answers_in_the_seeds_shape(pipeline):
+def test_a_completed_order_returns_the_response_schema(pipeline):
     result = answer(pipeline.run(ORDER))
     data = result["enrichmentResult"]["enrichedData"]
     assert result == {
@@ -35,9 +35,9 @@ def test_an_order_completes_and_answers_in_the_seeds_shape(pipeline):
     assert pipeline.states("ORDER-123") == COMPLETED
 
 
-def test_an_order_that_meets_no_fault_costs_four_metered_operations(pipeline):
+def test_an_order_without_faults_costs_four_metered_operations(pipeline):
     result = pipeline.run(ORDER)
-    # Metered: the start, each attempt of a step, each wait.
+    # Metered operations: the start, each attempt of a step, each wait.
     assert [(op.name, op.operation_type.value) for op in result.operations] == [
         ("enrich", "STEP"),
         ("wait", "WAIT"),
@@ -46,7 +46,7 @@ def test_an_order_that_meets_no_fault_costs_four_metered_operations(pipeline):
     assert [op.attempt for op in result.operations if op.operation_type.value == "STEP"] == [1, 1]
 
 
-def test_a_customer_on_record_is_named_and_any_other_is_a_guest(pipeline):
+def test_a_known_customer_has_a_profile_and_an_unknown_one_is_a_guest(pipeline):
     item = {"customerId": {"S": "CUST-1"}, "tier": {"S": "GOLD"}, "customerSince": {"S": "1997-01-01"}}
     pipeline.dynamodb.put_item(TableName="CustomersTable", Item=item)
     known = answer(pipeline.run({"orderId": "A", "customerId": "CUST-1"}))["enrichmentResult"]["enrichedData"]
@@ -73,21 +73,21 @@ def test_money_given_as_a_json_number_stays_exact(pipeline):
         ("[]", ["dictionary"]),
     ],
 )
-def test_a_direct_invoke_with_a_bad_order_fails_with_the_fields_named(pipeline, payload, names):
+def test_a_direct_invoke_with_an_invalid_order_names_the_fields(pipeline, payload, names):
     error_type, message = failure(pipeline.run(payload))
     assert error_type == "InvalidOrder"
     assert all(name in message for name in names)
     assert pipeline.entry("A") is None
 
 
-def test_an_execution_named_for_another_order_is_refused(pipeline):
+def test_an_execution_named_after_another_order_is_refused(pipeline):
     name = str(ExecutionName.of(STACK_ID, "ORDER-999", 2))
     result = pipeline.run(ORDER, name=name)
     assert failure(result) == ("InvalidOrder", "orderId: the execution is named for order ORDER-999")
     assert pipeline.entry("ORDER-123") is None
 
 
-def test_a_completed_order_invoked_again_answers_the_same_result(pipeline):
+def test_a_completed_order_invoked_again_returns_the_same_result(pipeline):
     first = answer(pipeline.run(ORDER))
     before = pipeline.entry("ORDER-123")
     again = pipeline.run(ORDER)
@@ -97,7 +97,7 @@ def test_a_completed_order_invoked_again_answers_the_same_result(pipeline):
     assert pipeline.enricher.calls == 1
 
 
-def test_the_same_id_with_another_body_fails_as_a_conflict_and_the_first_stays(pipeline):
+def test_the_same_id_with_another_body_fails_as_a_conflict(pipeline):
     pipeline.run(ORDER)
     before = pipeline.entry("ORDER-123")
     error_type, message = failure(pipeline.run(ORDER | {"currency": "EUR"}))
@@ -106,7 +106,7 @@ def test_the_same_id_with_another_body_fails_as_a_conflict_and_the_first_stays(p
     assert pipeline.entry("ORDER-123") == before
 
 
-def test_an_order_still_running_is_refused_with_the_running_execution_named(pipeline):
+def test_an_order_in_progress_is_refused_and_names_its_execution(pipeline):
     pipeline.module.PIPELINE.ledger.claim(parse_order(json.dumps(ORDER)), OrderExecution("ORDER-123", "arn:running"))
     before = pipeline.entry("ORDER-123")
     error_type, message = failure(pipeline.run(ORDER))
@@ -123,7 +123,7 @@ def test_the_enricher_is_called_three_times_one_and_two_seconds_apart(pipeline):
     assert pipeline.states("ORDER-123") == COMPLETED
 
 
-def test_an_enricher_that_stays_down_fails_the_order_visibly_after_three_calls(pipeline):
+def test_an_enricher_outage_fails_the_order_after_three_calls(pipeline):
     pipeline.enricher.answers = iter([{"errorType": "Boom"}] * 9)
     error_type, message = failure(pipeline.run(ORDER))
     assert (error_type, message) == ("EnricherUnavailable", "the enricher failed: Boom")
@@ -133,7 +133,7 @@ def test_an_enricher_that_stays_down_fails_the_order_visibly_after_three_calls(p
     assert entry.error == {"type": "EnricherUnavailable", "message": "the enricher failed: Boom"}
 
 
-def test_an_answer_that_cannot_be_used_fails_the_order_at_once(pipeline):
+def test_an_invalid_answer_fails_the_order_at_once(pipeline):
     pipeline.enricher.answers = iter([{"statusCode": 200, "orderId": "ORDER-124", "enrichedData": {}}])
     error_type, _ = failure(pipeline.run(ORDER))
     assert error_type == "EnrichmentRejected"
@@ -151,7 +151,7 @@ def test_a_failed_order_runs_again_as_the_next_attempt(pipeline):
     assert pipeline.states("ORDER-123") == ["RECEIVED", "ENRICHING", "FAILED", *COMPLETED]
 
 
-def test_a_failed_order_is_not_begun_again_by_a_plain_direct_invoke(pipeline):
+def test_a_direct_invoke_does_not_retry_a_failed_order(pipeline):
     pipeline.enricher.answers = iter([{"statusCode": 404}])
     failure(pipeline.run(ORDER))
     before = pipeline.entry("ORDER-123")
@@ -160,7 +160,7 @@ def test_a_failed_order_is_not_begun_again_by_a_plain_direct_invoke(pipeline):
 
 
 @pytest.mark.parametrize("attempt", [MAX_ATTEMPT + 1, 999_999])
-def test_an_execution_named_for_an_attempt_after_the_last_fails_and_writes_nothing(pipeline, attempt):
+def test_an_attempt_after_the_last_fails_and_writes_nothing(pipeline, attempt):
     error_type, message = failure(
         pipeline.run(ORDER, name=str(ExecutionName(stack_hash(STACK_ID), "ORDER-123", attempt)))
     )
@@ -191,7 +191,7 @@ def test_a_wait_of_two_days_completes(pipeline):
     assert pipeline.states("ORDER-123") == COMPLETED
 
 
-def test_a_wait_that_does_not_fit_the_execution_timeout_fails_at_once_and_names_both(pipeline):
+def test_a_wait_longer_than_the_timeout_allows_fails_at_once_and_names_both(pipeline):
     pipeline.set(wait=timedelta(hours=1))
     error_type, message = failure(pipeline.run(ORDER))
     assert error_type == "WaitDoesNotFit"
@@ -217,7 +217,7 @@ def test_an_order_cancelled_while_it_waits_is_not_finalized(pipeline):
     assert "FINALIZING" not in pipeline.states("ORDER-123")
 
 
-def test_every_log_line_of_the_workflow_names_order_and_execution_and_a_replay_adds_none(pipeline):
+def test_each_log_line_names_order_and_execution_and_a_replay_logs_nothing(pipeline):
     stream = StringIO()
     handler = pipeline.module._logger.registered_handler
     before = handler.setStream(stream)

@@ -1,4 +1,4 @@
-"""The currency codes of ISO 4217, list one (active currencies and funds, without test and metal codes)."""
+"""The currency codes of ISO 4217, list one: active currencies and funds, without codes for tests and metals."""
 
 CURRENCIES = frozenset(
     """

@@ -1,7 +1,7 @@
-"""What the enricher answers: the contract between it and the orchestrator.
+"""The enricher's answer: the contract between it and the orchestrator.
 
-The orchestrator of one version may talk to an enricher of the next (an alias of the enricher is not pinned
-for a running execution): fields may be added and are carried on unread, never taken away.
+A running execution keeps its version of the orchestrator, but calls the newest enricher. So the enricher may add
+fields, which the orchestrator passes on unread, but must never remove one.
 """
 
 from typing import Annotated, Literal
@@ -20,7 +20,7 @@ _MODEL = ConfigDict(
 
 
 class Profile(BaseModel):
-    """Who ordered: a known customer, or a guest where none was named or the id is not known."""
+    """A known customer, or a guest if the order has no customer id or an unknown one."""
 
     model_config = _MODEL
 
@@ -41,7 +41,7 @@ class Totals(BaseModel):
 
 
 class EnrichedData(BaseModel):
-    """What the enricher knows of the order. `timestamp` is UTC, ISO 8601, to the millisecond."""
+    """The customer and the totals. `timestamp` is in UTC, ISO 8601, with milliseconds."""
 
     model_config = _MODEL
 
@@ -52,7 +52,7 @@ class EnrichedData(BaseModel):
 
 
 class Enrichment(BaseModel):
-    """The enricher's whole answer, in the seed's shape."""
+    """The enricher's whole answer, as the response schema contains it."""
 
     model_config = _MODEL
 
