@@ -143,6 +143,7 @@ def moto_takes_any_size(monkeypatch):
     monkeypatch.setattr(LimitedSizeDict, "__setitem__", dict.__setitem__)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("moto_takes_any_size")
 @pytest.mark.parametrize("end", [State.COMPLETED, State.FAILED, State.CANCELLED])
 def test_an_item_filled_to_every_limit_still_moves_and_ends(ledger, dynamodb, orders, enrichment, end):
