@@ -11,6 +11,8 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS VIRTUAL_ENV
 # Only `make contract STACK=name` may reach AWS.
 unexport CONTRACT_STACK
+# Only `make fast` tries fewer examples.
+unexport HYPOTHESIS_EXAMPLES
 
 # The value of a variable given on the command line of make, and nothing for one that the shell exports.
 given = $(if $(filter command,$(origin $1)),$($1))
@@ -21,9 +23,14 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 # Python gets an interrupt only when it can end without a traceback: see tools/__main__.py. macOS's `env` cannot do it.
 HOLD_INTERRUPT := $(shell env --block-signal=INT true 2>/dev/null && echo env --block-signal=INT)
-PIP_INSTALL := -m pip install --quiet --no-deps --disable-pip-version-check --require-hashes --only-binary :all:
 
-.PHONY: help demo test check build bench contract faults mutants storm up down format docs record lock clean pytest
+# uv never downloads a Python. It does not read pip's settings: the index that pip is told of is passed on.
+export UV_PYTHON_DOWNLOADS := never
+UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(PY) -m pip config get global.index-url 2>/dev/null || true)}}" \
+	.venv/bin/uv --quiet
+UV_SYNC = $(UV) pip sync --require-hashes --only-binary :all:
+
+.PHONY: help demo fast test check build bench contract faults mutants storm up down format docs record lock clean pytest
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
@@ -36,6 +43,11 @@ JOBS ?= 2
 test: check ## every check and every test
 	@$(PY) -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
 
+# Fewer examples than `make test`, and without the tests that are marked slow.
+NEEDS_NO_STACK := tests/unit tests/integration tests/protocol tests/template
+fast: check ## every check, and the tests that need no stack: under a minute
+	@HYPOTHESIS_EXAMPLES=20 $(PY) -m pytest -q -n $(JOBS) --dist loadfile -m 'not slow' $(NEEDS_NO_STACK) $(PYTEST)
+
 # TEMPLATE=path STACK=name deploys another template to it, beside what is there.
 up: .venv/.stack ## start the local stack in the background and deploy template.yaml to it
 	@$(HOLD_INTERRUPT) $(PY) -m tools up $(if $(call given,TEMPLATE),--template '$(TEMPLATE)') $(if $(call given,STACK),--stack '$(STACK)')
@@ -43,12 +55,13 @@ up: .venv/.stack ## start the local stack in the background and deploy template.
 down: ## end the local stack
 	@if [ -x $(PY) ]; then $(HOLD_INTERRUPT) $(PY) -m tools down; else echo "no local stack: nothing is installed"; fi
 
-# Lambda's Python is what the bundle's compiled dependencies are for, so `sam build` wants that very one.
+# The bundle's compiled dependencies fit one Python, so `sam build` needs the same version as Lambda.
 ARCHITECTURE ?= $(if $(filter x86_64 AMD64,$(shell uname -m)),x86_64,arm64)
-build: .venv/.sam ## the bundle for Lambda, in .aws-sam/build (needs python3.13, or Docker: CONTAINER=1)
-	@[ -n "$(CONTAINER)" ] || python3.13 -c '' 2>/dev/null || \
-		{ echo "make build: sam build needs python3.13 on the PATH, or Docker (make build CONTAINER=1)" >&2; exit 1; }
-	@.venv/sam/bin/sam build --parameter-overrides Architecture=$(ARCHITECTURE) $(if $(CONTAINER),--use-container)
+build: .venv/.dev .venv-sam/.installed ## the bundle for Lambda, in .aws-sam/build (needs Python 3.13, or Docker: CONTAINER=1)
+	@$(if $(CONTAINER),,python=$$($(PY) -m durable_local.ministack.patches.interpreters 3.13) || \
+		{ echo "make build: sam build needs Python 3.13 or Docker (make build CONTAINER=1)" >&2; exit 1; }; \
+		PATH="$${python%/*}:$$PATH") .venv-sam/bin/sam build --parameter-overrides Architecture=$(ARCHITECTURE) \
+		$(if $(CONTAINER),--use-container)
 
 # The stack is durable_local/tests/fixture/contract, deployed with `sam build` and `sam deploy`.
 contract: .venv/.stack ## the contract tests: against AWS with STACK=name (and the shell's credentials), else here
@@ -67,7 +80,7 @@ storm: .venv/.stack ## real purchases while workers are killed every few seconds
 bench: .venv/.dev ## what the worst message costs against the most expensive order (two minutes)
 	@$(PY) -m bench.worst_message
 
-check: .venv/.stack .venv/.sam ## formatting, lint, types, the direction of imports, what replays bear, the template
+check: .venv/.stack .venv-sam/.installed ## formatting, lint, types, the direction of imports, what replays bear, the template
 	@$(PY) -m ruff format --check --quiet . || { echo "make format puts this right"; exit 1; }
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m mypy
@@ -88,16 +101,15 @@ record: .venv/.stack ## record anew, on a local stack, the executions that tests
 	@$(PY) -m tests.replay.record
 
 # The index options keep the addresses of whoever compiles out of the lock files.
-LOCK := uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+LOCK = $(UV) pip compile --universal --python-version 3.11 --no-header --no-annotate \
 	--no-emit-index-url --no-strip-extras --generate-hashes
-lock: ## compile the lock files from requirements/*.in and src/requirements.in (needs uv)
-	$(LOCK) src/requirements.in -o src/requirements.txt
-	$(LOCK) requirements/dev.in -c src/requirements.txt -o requirements/dev.txt
-	$(LOCK) requirements/ministack.in -o requirements/ministack.txt
-	$(LOCK) requirements/sam.in -o requirements/sam.txt
+lock: .venv/bin/uv ## compile the lock files from pyproject.toml
+	$(LOCK) pyproject.toml -o src/requirements.txt
+	$(LOCK) pyproject.toml $(wildcard durable_local/pyproject.toml) --group dev -c src/requirements.txt -o requirements/dev.txt
+	for group in ministack sam uv; do $(LOCK) --group $$group -o requirements/$$group.txt; done
 
 clean: down ## remove what was installed and written here
-	rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache .hypothesis .aws-sam
+	rm -rf .venv .venv-functions .venv-ministack .venv-sam .local .mypy_cache .pytest_cache .ruff_cache .hypothesis .aws-sam
 
 # ── environments: one for people, and one for each set of pins that cannot live beside it ────────────
 
@@ -105,32 +117,26 @@ clean: down ## remove what was installed and written here
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or later is needed, and none is on the PATH (PYTHON=… names one)" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv
 
-.venv/.dev: requirements/dev.txt pyproject.toml | .venv/bin/python
+.venv/bin/uv: requirements/uv.txt | .venv/bin/python
+	@$(PY) -m pip install --quiet --quiet --no-deps --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	@touch $@
+
+EDITABLE := --editable . $(patsubst %/pyproject.toml,--editable %,$(wildcard durable_local/pyproject.toml))
+.venv/.dev: requirements/dev.txt pyproject.toml $(wildcard durable_local/pyproject.toml) | .venv/bin/uv
 	@echo "installing the development environment (.venv) …"
-	@$(PY) $(PIP_INSTALL) -r requirements/dev.txt
-	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --disable-pip-version-check --editable .
+	@$(UV_SYNC) --python $(PY) $<
+	@$(UV) pip install --python $(PY) --no-deps --no-build-isolation $(EDITABLE)
 	@touch $@
 
-# Exactly what ships to Lambda: the local stack's workers run in it, so what the manifest lacks fails here too.
-.venv/.functions: src/requirements.txt | .venv/bin/python
-	@echo "installing what ships to Lambda (.venv/functions) …"
-	@$(PY) -m venv --clear .venv/functions
-	@.venv/functions/bin/python $(PIP_INSTALL) -r src/requirements.txt
+# The functions' environment has exactly what ships to Lambda, so a dependency that the manifest lacks fails here too.
+.venv-functions/.installed: src/requirements.txt
+.venv-ministack/.installed: requirements/ministack.txt
+.venv-sam/.installed: requirements/sam.txt
+.venv-%/.installed: | .venv/bin/uv
+	@echo "installing .venv-$* …"
+	@$(UV) venv --clear --python $(PY) .venv-$*
+	@$(UV_SYNC) --python .venv-$*/bin/python $(filter %.txt,$^)
 	@touch $@
 
-# MiniStack pins a botocore older than the durable SDK allows.
-.venv/.ministack: requirements/ministack.txt | .venv/bin/python
-	@echo "installing MiniStack (.venv/ministack) …"
-	@$(PY) -m venv --clear .venv/ministack
-	@.venv/ministack/bin/python $(PIP_INSTALL) -r requirements/ministack.txt
-	@touch $@
-
-# The SAM CLI pins boto3.
-.venv/.sam: requirements/sam.txt | .venv/bin/python
-	@echo "installing the SAM CLI (.venv/sam) …"
-	@$(PY) -m venv --clear .venv/sam
-	@.venv/sam/bin/python $(PIP_INSTALL) -r requirements/sam.txt
-	@touch $@
-
-.venv/.stack: .venv/.dev .venv/.functions .venv/.ministack
+.venv/.stack: .venv/.dev .venv-functions/.installed .venv-ministack/.installed
 	@touch $@

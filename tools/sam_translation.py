@@ -1,6 +1,6 @@
 """Prints, as JSON, the CloudFormation template that SAM makes of a template file, with its parameters' defaults.
 
-Runs in `.venv/sam`, where the translator is: `.venv/sam/bin/python -m tools.sam_translation template.yaml`.
+Runs in `.venv-sam`, where the translator is: `.venv-sam/bin/python -m tools.sam_translation template.yaml`.
 """
 
 import json

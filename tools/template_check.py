@@ -1,7 +1,7 @@
 """Lints the template as it is written, and as CloudFormation is given it: `python -m tools.template_check`.
 
 `sam validate --lint` knows SAM's own resources; what those become, such as the alias and the event source mapping,
-shows only in the translation. All of it runs offline, in `.venv/sam`.
+shows only in the translation. All of it runs offline, in `.venv-sam`.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 TEMPLATE: Final = ROOT / "template.yaml"
-BIN: Final = ROOT / ".venv" / "sam" / "bin"
+BIN: Final = ROOT / ".venv-sam" / "bin"
 # The linters must not ask AWS or phone home, and do not need to: a Region is all they want.
 _ENVIRONMENT: Final = {
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -50,7 +50,7 @@ def check(template: Path = TEMPLATE) -> None:
 
 
 def _run(command: Sequence[str]) -> str:
-    """What a tool of `.venv/sam` prints."""
+    """What a tool of `.venv-sam` prints."""
     if not BIN.exists():
         raise TemplateError("the SAM CLI is not installed: `make check` installs it")
     # The user's profile or configuration may be one that the SAM CLI cannot read.

@@ -69,6 +69,25 @@ def test_a_name_on_path_with_no_python_behind_it_is_not_taken(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
+    ("variable", "folder"),
+    [
+        ("UV_PYTHON_INSTALL_DIR", "cpython-3.99.1-linux-x86_64-gnu/bin"),
+        ("PATH", "."),
+        ("PYENV_ROOT", "versions/3.99.1/bin"),
+    ],
+)
+def test_a_python_is_found_from_uv_on_path_and_from_pyenv(variable, folder, tmp_path, monkeypatch):
+    python = tmp_path / folder / "python3.99"
+    python.parent.mkdir(parents=True, exist_ok=True)
+    python.write_text("#!/bin/sh\necho 3.99\n")
+    python.chmod(0o755)
+    assert interpreters.find_python("3.99") is None
+    monkeypatch.setenv(variable, str(tmp_path))
+    assert interpreters.find_python("3.99") == str(python)
+    assert interpreters.find_python("3.9") != str(python)
+
+
+@pytest.mark.parametrize(
     ("code", "said"),
     [
         (0, "Runtime exited without providing a reason"),

@@ -6,28 +6,24 @@
 import json
 import os
 import platform
-import shutil
 import subprocess
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
+from durable_local.ministack.patches.interpreters import find_python
 from durable_local.settings import REPOSITORY
 
-SAM = REPOSITORY / ".venv" / "sam" / "bin" / "sam"
+SAM = REPOSITORY / ".venv-sam" / "bin" / "sam"
 ARCHITECTURE = {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64")
 STACK = "orders-by-sam"
 
 
-def has_lambdas_python():
-    python = shutil.which("python3.13")
-    return python is not None and subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
-
-
 @pytest.fixture(scope="module")
 def sam(stack):
-    def run(*arguments):
-        environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **stack.environment}
+    def run(*arguments, **more):
+        environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **stack.environment, **more}
         ran = subprocess.run(
             [SAM, *map(str, arguments)],
             cwd=REPOSITORY,
@@ -46,15 +42,17 @@ def sam(stack):
 def deployed(sam, stack, tmp_path_factory):
     """The pipeline's outputs, deployed by `sam deploy` under another name than the fixture's stack.
 
-    What `sam build` makes of it where there is the Python it needs; else the folder of sources as it is.
+    Skipped without Lambda's Python, which `sam build` needs.
     """
-    template = REPOSITORY / "template.yaml"
-    if has_lambdas_python():
-        folder = tmp_path_factory.mktemp("built")
-        architecture = ("--parameter-overrides", f"Architecture={ARCHITECTURE}")
-        cache = ("--cached", "--cache-dir", folder / "cache")
-        sam("build", "--build-dir", folder / "build", *cache, *architecture)
-        template = folder / "build" / "template.yaml"
+    python = find_python("3.13")
+    if python is None:
+        pytest.skip("the built bundle: `sam build` needs Python 3.13, and there is none on PATH, from pyenv or from uv")
+    folder = tmp_path_factory.mktemp("built")
+    architecture = ("--parameter-overrides", f"Architecture={ARCHITECTURE}")
+    cache = ("--cached", "--cache-dir", folder / "cache")
+    path = os.pathsep.join((str(Path(python).parent), os.environ["PATH"]))
+    sam("build", "--build-dir", folder / "build", *cache, *architecture, PATH=path)
+    template = folder / "build" / "template.yaml"
     sam(
         *("deploy", "--stack-name", STACK, "--template-file", template, "--no-confirm-changeset"),
         *("--resolve-s3", "--capabilities", "CAPABILITY_IAM"),
@@ -70,7 +68,7 @@ def deployed(sam, stack, tmp_path_factory):
 
 
 def test_an_order_goes_through_the_stack_that_sam_deployed(deployed, stack, eventually):
-    """On Lambda's own Python when the bundle was built for it: its compiled dependencies fit no other."""
+    """On Lambda's Python: the bundle's compiled dependencies fit no other."""
     sample = next(
         json.loads(line, parse_float=Decimal)
         for line in (REPOSITORY / "samples" / "customers.jsonl").read_text().splitlines()

@@ -184,10 +184,10 @@ def test_only_the_command_line_of_make_chooses_a_template(chosen, harmful):
 
 
 def test_nothing_that_is_not_ours_is_built_when_it_is_installed(chosen):
-    commands = dry_run(chosen, "--always-make", ".venv/.stack", ".venv/.sam").splitlines()
-    installs = [command for command in commands if " pip install " in command]
-    assert len([install for install in installs if " -r " in install]) == 4
-    for install in installs:
-        assert "--only-binary :all:" in install or install.endswith(
-            "--no-build-isolation --disable-pip-version-check --editable ."
-        )
+    commands = dry_run(chosen, "--always-make", ".venv/.stack", ".venv-sam/.installed").splitlines()
+    from_lock_files = [command for command in commands if " pip " in command and ".txt" in command]
+    assert len(from_lock_files) == 5
+    for command in from_lock_files:
+        assert "--require-hashes --only-binary :all:" in command
+    [ours] = [command for command in commands if " pip install " in command and ".txt" not in command]
+    assert "--no-deps --no-build-isolation --editable ." in ours

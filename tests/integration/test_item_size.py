@@ -144,6 +144,7 @@ def moto_takes_any_size(monkeypatch):
     monkeypatch.setattr(LimitedSizeDict, "__setitem__", dict.__setitem__)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("moto_takes_any_size")
 @pytest.mark.parametrize("end", [State.COMPLETED, State.FAILED, State.CANCELLED])
 def test_an_item_at_every_limit_can_still_be_updated_and_ended(ledger, dynamodb, orders, enrichment, end):

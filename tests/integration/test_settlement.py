@@ -254,6 +254,7 @@ def test_the_first_conflict_of_an_order_is_noted_by_one_of_two_that_race(ledger,
     assert [conflict["executionArn"] for conflict in ledger.get("ORDER-1").conflicts] == ["arn:2", "arn:1"]
 
 
+@pytest.mark.slow
 def test_an_item_notes_a_hundred_conflicts_and_reports_the_next(ledger, kept):
     """Called a conflict still, it would be rejected again by every sweep."""
     kept.put_in(State.WAITING)

@@ -129,6 +129,7 @@ def test_an_execution_without_an_order_is_read_and_logged_by_one_sweep_alone(ben
         assert len(bench.logged("execution without an order")) == 13
 
 
+@pytest.mark.slow
 def test_a_lost_order_among_two_thousand_marked_executions_is_found_by_one_sweep(bench, on_lambda, dynamodb, marks):
     """In four reads' time: each case that is looked at takes one."""
     for arn in bad_invokes(on_lambda, 2_000):

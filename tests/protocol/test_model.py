@@ -29,6 +29,7 @@ NEEDED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_promise_holds_in_every_interleaving(name):
     explored = explore(SCENARIOS[name], Rules())
@@ -36,6 +37,7 @@ def test_every_promise_holds_in_every_interleaving(name):
     assert explored.worlds > 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "name", "wrong"), NEEDED)
 def test_without_a_rule_a_promise_breaks(rule, name, wrong):
     explored = explore(SCENARIOS[name], Rules().without(rule))
@@ -47,6 +49,7 @@ def test_every_rule_is_shown_to_be_needed():
     assert {rule.replace("-", "_") for rule, _, _ in NEEDED} == set(vars(Rules()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["duplicates and crashes", "a conflict, the name forgotten", "the enricher fails, and retries"]
 )

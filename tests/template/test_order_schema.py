@@ -72,7 +72,7 @@ def samples():
 
 @pytest.fixture(scope="module")
 def valid():
-    """Whether the schema takes each of the values. `jsonschema` is in `.venv/sam`, where cfn-lint brings it."""
+    """Whether the schema takes each of the values. `jsonschema` is in `.venv-sam`, where cfn-lint brings it."""
     program = (
         "import json, sys, jsonschema\n"
         "schema, values = json.load(sys.stdin)\n"

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "unit",
-    max_examples=200,
+    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "200")),
     deadline=None,
     derandomize="CI" in os.environ,
     # moto starts once for all examples of a test, and each example uses names of its own; and how long examples take

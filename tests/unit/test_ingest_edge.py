@@ -165,7 +165,7 @@ weathers = st.builds(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(st.lists(bodies, min_size=1, max_size=4))
 @example(['{"orderId":"A"}', '{"orderId":"A"}', '{"orderId":"A","currency":"USD"}'])
 @example(['{"orderId":"A","attributes":{"a":"\\u0000"}}', "\x00", "\ud800", '"\\ud800"', ""])
@@ -174,7 +174,7 @@ def test_each_message_of_any_batch_has_the_right_outcome(ingest, bodies):
     comes_to_what_it_must(ingest, bodies, Weather())
 
 
-@settings(max_examples=100)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(st.lists(bodies, min_size=1, max_size=4), weathers)
 def test_each_message_has_the_right_outcome_whatever_aws_answers(ingest, bodies, weather):
     comes_to_what_it_must(ingest, bodies, weather)

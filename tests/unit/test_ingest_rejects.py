@@ -62,7 +62,7 @@ def test_a_reject_carries_its_reason_beside_the_body(sqs, queue):
     assert attributes == {"reasonCode": "INVALID_ORDER", "sourceMessageId": "message-1"}
 
 
-@settings(max_examples=50)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(bodies)
 @example(" \r\n{} \t")
 def test_a_body_arrives_as_it_came(sqs, queue, body):
@@ -79,7 +79,7 @@ def test_a_reject_of_the_largest_body_with_the_longest_reason_fits(sqs, queue):
     assert len(body) + size_of(attributes) <= SQS_LIMIT
 
 
-@settings(max_examples=50)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(any_errors)
 def test_whatever_was_wrong_the_attributes_fit_into_the_16_kib_left_for_them(sqs, queue, errors):
     RejectedOrders(sqs, queue).send("x", str(uuid4()), "INVALID_ORDER", errors)
@@ -87,7 +87,7 @@ def test_whatever_was_wrong_the_attributes_fit_into_the_16_kib_left_for_them(sqs
     assert size_of(attributes) <= SQS_LIMIT - LARGEST_BODY
 
 
-@settings(max_examples=100)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(any_errors)
 def test_field_errors_are_json_in_printable_ascii(errors):
     """SQS refuses control characters in an attribute, and an error's field is the producer's text."""

@@ -101,6 +101,7 @@ def filled_texts(draw):
     return filled(beginning, piece, draw(st.sampled_from([end, ""])), size, most)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(filled_texts())
 @example(HOSTILE["1 MiB of [{},{},…]"])
@@ -113,6 +114,7 @@ def test_no_text_decodes_more_than_five_times_the_values_of_the_most_expensive_o
     assert decoded <= 5 * most_decoded
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(filled_texts())
 @example(HOSTILE["unknown fields"])

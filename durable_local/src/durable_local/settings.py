@@ -52,8 +52,8 @@ class Settings:
     time_scale: float = 1
     starts_per_second: int | None = None
     faults: bool = False
-    functions_python: Path = REPOSITORY / ".venv" / "functions" / "bin" / "python"
-    ministack_python: Path = REPOSITORY / ".venv" / "ministack" / "bin" / "python"
+    functions_python: Path = REPOSITORY / ".venv-functions" / "bin" / "python"
+    ministack_python: Path = REPOSITORY / ".venv-ministack" / "bin" / "python"
 
     @property
     def endpoint(self) -> str:

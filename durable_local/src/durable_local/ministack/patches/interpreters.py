@@ -3,7 +3,7 @@
 
 A folder of sources runs in the functions' environment, which holds what src/requirements.txt ships. A bundle of
 `sam build` or a zip brings its dependencies, and what of them is compiled fits one Python and one processor: it
-runs in the Python it was built for, found on PATH, with nothing else beside it; or it is refused with the reason.
+runs in the Python it was built for (`find_python`), with nothing else beside it; or it is refused with the reason.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -101,12 +103,33 @@ def interpreter(parts: set[tuple[str, str]], functions_python: str) -> str | Non
         raise CannotRunError(f"its code is built for several Pythons at once: {', '.join(versions)}")
     if versions[0] == version_of(functions_python):
         return None
-    for folder in os.get_exec_path():
-        # Asked, not only looked for: a version manager's placeholder has the name and no Python behind it.
-        found = shutil.which(f"python{versions[0]}", path=folder)
-        if found and version_of(found) == versions[0]:
+    if found := find_python(versions[0]):
+        return found
+    name = f"python{versions[0]}"
+    raise CannotRunError(
+        f"its code is built for Python {versions[0]}, and there is no {name} on PATH, in pyenv or in uv"
+    )
+
+
+def find_python(version: str) -> str | None:
+    """The path of a Python of this version ("3.13"): uv's own, else on PATH, else pyenv's; None without one.
+
+    This is the order of `uv python find`, which fails where pyenv's placeholder for another version is first on PATH.
+    """
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    managed = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv" / "python")
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    folders = [
+        *managed.glob(f"cpython-{version}.*/bin"),
+        *map(Path, os.get_exec_path()),
+        *pyenv.glob(f"versions/{version}.*/bin"),
+    ]
+    for folder in folders:
+        # Ask the file for its version: a version manager's placeholder has the name and may have no Python.
+        found = shutil.which(f"python{version}", path=str(folder))
+        if found and version_of(found) == version:
             return found
-    raise CannotRunError(f"its code is built for Python {versions[0]}, and there is no python{versions[0]} on PATH")
+    return None
 
 
 @functools.cache
@@ -114,3 +137,9 @@ def version_of(python: str) -> str:
     """ "3.13", say, asked of the interpreter itself; empty when it does not run."""
     question = "import sys; print(*sys.version_info[:2], sep='.')"
     return subprocess.run([python, "-c", question], capture_output=True, text=True, check=False).stdout.strip()
+
+
+if __name__ == "__main__":
+    if (python := find_python(sys.argv[1])) is None:
+        sys.exit(1)
+    print(python)
