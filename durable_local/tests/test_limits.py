@@ -9,7 +9,7 @@ from aws_durable_execution_sdk_python.lambda_service import Operation, Operation
 from aws_durable_execution_sdk_python.lambda_service import OperationUpdate as Update
 from aws_durable_execution_sdk_python_testing.exceptions import InvalidParameterValueException
 
-from durable_local.gateway.functions import DurableConfig, FunctionVersion
+from durable_local.function_reference import DurableConfig, FunctionVersion
 from durable_local.runner import limits
 from durable_local.runner.record import ExecutionRecord
 from durable_local.runner.runner import start_input

@@ -13,7 +13,7 @@ from aws_durable_execution_sdk_python_testing.child_dispatcher import Unconfigur
 from aws_durable_execution_sdk_python_testing.execution import ExecutionStatus
 from aws_durable_execution_sdk_python_testing.invoker import InvokeResponse, LambdaInvoker
 
-from durable_local.gateway.functions import DurableConfig, FunctionVersion
+from durable_local.function_reference import DurableConfig, FunctionVersion
 from durable_local.runner import runner
 from durable_local.runner.clock import ScaledScheduler
 from durable_local.runner.invoker import InvocationFailedError

@@ -216,6 +216,21 @@ def test_each_execution_is_one_draw_of_the_aliass_weights(aws_lambda, durable, p
     assert {invoke(aws_lambda, durable, "prod")[0] for _ in range(5)} == {"1"}
 
 
+def test_an_alias_sends_to_its_second_version_by_weight(aws_lambda, durable, publish):
+    second = publish(durable, "second")
+    weights = {"AdditionalVersionWeights": {second: 0.3}}
+    aws_lambda.update_alias(FunctionName=durable, Name="prod", RoutingConfig=weights)
+
+    def version_of_a_dry_run(_):
+        answer = aws_lambda.invoke(FunctionName=durable, Qualifier="prod", InvocationType="DryRun")
+        return answer["ExecutedVersion"]
+
+    with ThreadPoolExecutor(8) as callers:
+        versions = list(callers.map(version_of_a_dry_run, range(400)))
+    # 120 expected; beyond these limits in fewer than one run in 100,000.
+    assert 78 < versions.count(second) < 162
+
+
 def test_a_plain_functions_alias_honours_its_weights_too(aws_lambda, create, publish):
     name = create(handler="index.plain")
     first, second = aws_lambda.publish_version(FunctionName=name)["Version"], publish(name, "second")

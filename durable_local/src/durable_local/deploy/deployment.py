@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
-import boto3
-import botocore.session
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.loaders import Loader
 
-from durable_local import keys
+from durable_local import clients, keys
 from durable_local.deploy.packaging import BUCKET
 from durable_local.errors import LocalStackError
 from durable_local.settings import REGION, Settings
@@ -23,7 +18,6 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
     from durable_local.deploy.packaging import Package
-    from durable_local.keys import Credentials
 
 CAPABILITIES = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
 NOTICE = "Not carried out by the local stack: "
@@ -32,37 +26,8 @@ DEPLOY_TIMEOUT_SECONDS = 300
 POLL_SECONDS = 0.1
 
 
-def isolated_session(**arguments: Any) -> boto3.session.Session:
-    """A boto3 session that reads no environment variable and no file under `~/.aws`; `arguments` as boto3 has them."""
-    variables = {
-        name: (config_name, None, default, convert)
-        for name, (config_name, _, default, convert) in botocore.session.Session.SESSION_VARIABLES.items()
-    }
-    for file in ("config_file", "credentials_file"):
-        variables[file] = (None, None, os.devnull, None)
-    session = botocore.session.Session(session_vars=variables)
-    # Three things botocore reads without these variables: AWS_S3_*, AWS_ENDPOINT_URL* and ~/.aws/models.
-    session.get_component("config_store").set_config_variable("s3", {})
-    session.set_config_variable("ignore_configured_endpoint_urls", value=True)
-    session.register_component("data_loader", Loader([Loader.BUILTIN_DATA_PATH], include_default_search_paths=False))
-    return boto3.session.Session(botocore_session=session, **arguments)
-
-
-def client(endpoint: str, credentials: Credentials, service: str, config: Config | None = None) -> Any:
-    """A boto3 client of the stack; no profile, file, proxy or region of the user's shell has an effect on it."""
-    base = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 2}, proxies={})
-    return isolated_session().client(
-        service,  # type: ignore[call-overload]
-        endpoint_url=endpoint,
-        region_name=REGION,
-        aws_access_key_id=credentials.access_key_id,
-        aws_secret_access_key=credentials.secret_access_key,
-        config=base.merge(config) if config else base,
-    )
-
-
 def _client(settings: Settings, service: str) -> Any:
-    return client(settings.endpoint, keys.of(settings).credentials, service)
+    return clients.client(settings.endpoint, keys.of(settings).credentials, service)
 
 
 def deploy(settings: Settings, package: Package) -> dict[str, str]:

@@ -19,8 +19,8 @@ from aws_durable_execution_sdk_python_testing.web.models import HTTPRequest, HTT
 from aws_durable_execution_sdk_python_testing.web.serialization import JSONSerializer
 
 from durable_local.errors import ApiError, invalid_parameter, not_found
+from durable_local.function_reference import FunctionReference
 from durable_local.gateway import history
-from durable_local.gateway.functions import FunctionReference
 from durable_local.runner.pause import Pause
 from durable_local.runner.store import Selection, place_of
 

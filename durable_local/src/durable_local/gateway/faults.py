@@ -31,7 +31,7 @@ from durable_local.faults.operations import operation_of
 from durable_local.faults.rules import Request
 from durable_local.gateway.front_door import refusal
 from durable_local.gateway.paths import CONTROL_PREFIX
-from durable_local.runner.slots import HANDLER
+from durable_local.ministack.child import HANDLER
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

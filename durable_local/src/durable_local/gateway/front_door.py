@@ -19,7 +19,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from durable_local.errors import ApiError
-from durable_local.gateway.functions import FunctionReference, Functions
+from durable_local.function_reference import FunctionReference
 from durable_local.gateway.paths import HEALTH_PATH, LARGEST_BODY
 from durable_local.settings import REGION
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from durable_local.gateway.durable_api import DurableApi
+    from durable_local.gateway.functions import Functions
     from durable_local.gateway.invoke import DurableInvoke
     from durable_local.ministack.child import MiniStackAddress
 

@@ -15,14 +15,14 @@ from aiohttp import web
 from aws_durable_execution_sdk_python_testing.execution import Execution, ExecutionStatus
 
 from durable_local.errors import ApiError, invalid_parameter
+from durable_local.ministack.child import HANDLER
 from durable_local.runner.runner import DurableRunner, error_of
-from durable_local.runner.slots import HANDLER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from concurrent.futures import Executor
 
-    from durable_local.gateway.functions import DurableConfig, FunctionReference, FunctionVersion
+    from durable_local.function_reference import DurableConfig, FunctionReference, FunctionVersion
     from durable_local.runner.named_starts import Executions
 
 EXECUTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")

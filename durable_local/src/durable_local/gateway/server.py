@@ -21,7 +21,7 @@ from durable_local.gateway import front_door
 from durable_local.gateway.admission import Admission
 from durable_local.gateway.durable_api import DurableApi
 from durable_local.gateway.faults import FaultyDoor
-from durable_local.gateway.functions import FunctionReference, Functions, FunctionVersion
+from durable_local.gateway.functions import Functions
 from durable_local.gateway.invoke import DurableInvoke
 from durable_local.ministack.child import MiniStack
 from durable_local.runner.chained import DeployedFunctions
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator
 
+    from durable_local.function_reference import FunctionReference, FunctionVersion
     from durable_local.settings import Settings
 
 logger = logging.getLogger(__name__)

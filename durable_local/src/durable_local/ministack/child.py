@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from durable_local.errors import LocalStackError
-from durable_local.runner.slots import HANDLER
 from durable_local.settings import ACCOUNT, HOST, REGION, Settings, process_environment
 
 if TYPE_CHECKING:
     from durable_local.keys import Credentials, Keys
 
 PROGRAM = Path(__file__).parent
+# In the user agent of every AWS SDK inside a worker (AWS_SDK_UA_APP_ID): it marks requests that a handler makes.
+HANDLER = "local-stack-handler"
 START_TIMEOUT_SECONDS = 60
 # Writing a large state takes a moment; without one MiniStack ends at once.
 STOP_TIMEOUT_SECONDS = 20

@@ -21,7 +21,7 @@ from aws_durable_execution_sdk_python_testing.child_dispatcher import (
 from aws_durable_execution_sdk_python_testing.exceptions import ResourceNotFoundException
 
 from durable_local.errors import ApiError
-from durable_local.gateway.functions import FunctionReference, FunctionVersion
+from durable_local.function_reference import FunctionReference, FunctionVersion
 from durable_local.runner.invoker import InvocationFailedError, MiniStackInvoker
 from durable_local.runner.runner import start_input
 

@@ -12,7 +12,7 @@ from durable_local.errors import ApiError
 if TYPE_CHECKING:
     from aws_durable_execution_sdk_python_testing.execution import Execution
 
-    from durable_local.gateway.functions import FunctionVersion
+    from durable_local.function_reference import FunctionVersion
     from durable_local.runner.quota import StartQuota
     from durable_local.runner.runner import DurableRunner
     from durable_local.runner.store import Store

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from aws_durable_execution_sdk_python_testing.invoker import Invoker, InvokeResponse
     from aws_durable_execution_sdk_python_testing.model import CheckpointDurableExecutionResponse
 
-    from durable_local.gateway.functions import FunctionVersion
+    from durable_local.function_reference import FunctionVersion
     from durable_local.runner.pause import Pause
     from durable_local.runner.store import Store
 

@@ -14,9 +14,6 @@ from aws_durable_execution_sdk_python_testing.threads import DaemonThreadPool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# In the user agent of every AWS SDK inside a worker (AWS_SDK_UA_APP_ID): this is how a handler's call is known.
-HANDLER = "local-stack-handler"
-
 
 class Slots(DaemonThreadPool):
     """The runner's pool of threads, each waiting for one invocation, with room for those that wait for others."""

@@ -19,7 +19,7 @@ import urllib3
 from aws_durable_execution_sdk_python_testing.execution import ExecutionStatus
 from botocore.exceptions import BotoCoreError, ClientError
 
-from durable_local.deploy import deployment
+from durable_local import clients
 from durable_local.runner.runner import StatusChange, error_of
 from durable_local.settings import ACCOUNT, REGION
 
@@ -124,7 +124,7 @@ class Reports:
 
     def _post(self, letter: Letter) -> None:
         service, name = letter.queue_or_topic.split(":")[2], letter.queue_or_topic.rpartition(":")[2]
-        client = deployment.client(self._ministack.url, self._ministack.keys.credentials, service)
+        client = clients.client(self._ministack.url, self._ministack.keys.credentials, service)
         client.meta.events.register("before-send", self._say_who_sends)
         if service == "sqs":
             url = f"{self._ministack.url}/{ACCOUNT}/{name}"
