@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from durable_local import keys, local_stack, processes
-from durable_local.gateway.front_door import LARGEST_BODY_BYTES
+from durable_local.gateway.incoming import MAX_BODY_BYTES
 from durable_local.settings import REGION
 
 NO_RETRIES = Config(retries={"total_max_attempts": 1}, proxies={})
@@ -357,7 +357,7 @@ def test_a_body_that_is_too_large_is_refused(stack, signed):
     connection = http.client.HTTPConnection("127.0.0.1", stack.settings.port, timeout=60)
     connection.putrequest("PUT", "/a-bucket/an-object")
     connection.putheader("Authorization", signed("s3")["Authorization"])
-    connection.putheader("Content-Length", str(LARGEST_BODY_BYTES + 1))
+    connection.putheader("Content-Length", str(MAX_BODY_BYTES + 1))
     connection.endheaders()
     assert connection.getresponse().status == 413
     connection.close()
@@ -369,11 +369,11 @@ def test_a_body_that_is_too_large_is_refused(stack, signed):
     part = bytes(1024 * 1024)
     sent = 0
     try:
-        while sent <= LARGEST_BODY_BYTES + 64 * len(part):
+        while sent <= MAX_BODY_BYTES + 64 * len(part):
             connection.send(b"%x\r\n%b\r\n" % (len(part), part))
             sent += len(part)
     except OSError:
         pass  # the stack has answered, and no longer reads
-    assert sent > LARGEST_BODY_BYTES - 64 * len(part)
+    assert sent > MAX_BODY_BYTES - 64 * len(part)
     assert connection.getresponse().status == 413
     connection.close()

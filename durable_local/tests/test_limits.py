@@ -11,8 +11,7 @@ from aws_durable_execution_sdk_python_testing.exceptions import InvalidParameter
 
 from durable_local.function_reference import DurableConfig, FunctionVersion
 from durable_local.runner import limits
-from durable_local.runner.record import ExecutionRecord
-from durable_local.runner.runner import start_input
+from durable_local.runner.record import ExecutionRecord, start_input
 
 
 def named(number):

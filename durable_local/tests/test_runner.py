@@ -14,7 +14,7 @@ from aws_durable_execution_sdk_python_testing.execution import ExecutionStatus
 from aws_durable_execution_sdk_python_testing.invoker import InvokeResponse, LambdaInvoker
 
 from durable_local.function_reference import DurableConfig, FunctionVersion
-from durable_local.runner import runner
+from durable_local.runner import invocations, runner
 from durable_local.runner.clock import ScaledScheduler
 from durable_local.runner.invoker import InvocationFailedError
 from durable_local.runner.lanes import THREADS, SharedThreadLane, SharedThreadRegistry
@@ -46,8 +46,8 @@ def store(tmp_path):
 @pytest.fixture
 def started(monkeypatch, store):
     """A runner on the store, of a handler that fails a number of times before it succeeds."""
-    monkeypatch.setattr(runner, "FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(runner, "LONGEST_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(invocations, "FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(invocations, "MAX_RETRY_SECONDS", 0.02)
     runners = []
 
     def start(failures, on_status_change):

@@ -19,7 +19,7 @@ from durable_local import clients, environment_file, folder, keys, processes
 from durable_local.deploy import deployment, packaging
 from durable_local.errors import LocalStackError
 from durable_local.faults import Faults
-from durable_local.gateway.paths import HEALTH_PATH
+from durable_local.gateway.health import HEALTH_PATH
 from durable_local.processes import End
 from durable_local.settings import HOST, PORT_VARIABLE, REGION, REPOSITORY, Settings, process_environment
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from durable_local.errors import LocalStackError
-from durable_local.faults.control import INJECTIONS, REQUESTS, RULES
-from durable_local.gateway.paths import CONTROL_PREFIX
+from durable_local.faults.control import CONTROL_PREFIX, INJECTIONS, REQUESTS, RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
