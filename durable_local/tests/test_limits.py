@@ -38,7 +38,7 @@ def test_an_execution_has_3000_operations_and_no_more(record):
 
 
 def test_an_execution_writes_100_megabytes_and_no_more(record, monkeypatch):
-    monkeypatch.setattr(limits, "MOST_WRITTEN_BYTES", 1_000)
+    monkeypatch.setattr(limits, "MAX_WRITTEN_BYTES", 1_000)
     record.updates.append(Update.create_step_succeed(named(0), "x" * 500))
     limits.check(record, [Update.create_step_succeed(named(1), "x" * 498)])  # and two bytes of input
     with pytest.raises(InvalidParameterValueException, match="1000 bytes"):

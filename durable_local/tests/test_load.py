@@ -17,7 +17,7 @@ AT_ONCE = 200
 # What the interpreter and SQLite's cache may keep, beside the room that the inputs took while their executions ran:
 # nothing is held of one that has ended (test_runner proves that), but freed memory is not given back at once.
 GROWTH_BYTES = 12 * 1024 * 1024
-MOST_THREADS = 64  # its pools': 32 for the API, 8 lanes, 6 and 6 for invocations, and its own
+MAX_THREADS = 64  # its pools': 32 for the API, 8 lanes, 6 and 6 for invocations, and its own
 PADDING = "x" * 20_000
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
@@ -59,7 +59,7 @@ def test_two_hundred_executions_at_once_hold_and_cost_only_what_is_kept_of_them(
     burst(2, AT_ONCE)
     after = held_by(front_door)
     assert len(executions("SUCCEEDED")) == AT_ONCE // 4 + AT_ONCE
-    assert after["threads"] < MOST_THREADS
+    assert after["threads"] < MAX_THREADS
     assert after["files"] <= before["files"] + 10
     assert after["bytes"] - before["bytes"] < 2 * AT_ONCE * len(PADDING) + GROWTH_BYTES
 

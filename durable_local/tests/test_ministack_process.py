@@ -1,12 +1,18 @@
-"""What stands around MiniStack's own functions, without MiniStack."""
+"""The patches of MiniStack: their own functions, and their start in MiniStack's environment."""
 
+import asyncio
 import io
 import platform
+import types
 import zipfile
 
 import pytest
 
+from durable_local import LocalStackError, folder, keys
+from durable_local.ministack.child import MiniStack
 from durable_local.ministack.patches import aliases, dropped_properties, durable_targets, interpreters, process_ends
+from durable_local.ministack.patches.patching import Patch, PatchError
+from durable_local.settings import Settings
 
 
 @pytest.mark.parametrize(("chance", "version"), [(0.0, "2"), (0.29, "2"), (0.31, None), (0.99, None)])
@@ -79,3 +85,67 @@ def test_a_name_on_path_with_no_python_behind_it_is_not_taken(tmp_path, monkeypa
 )
 def test_a_process_that_ended_is_told_in_lambdas_words(code, said):
     assert process_ends.reason(code) == said
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """A module like one of MiniStack's."""
+    made = types.ModuleType("a_module")
+    made.limit = lambda account: account + 1
+    made.program = "one two"
+    monkeypatch.setitem(__import__("sys").modules, "a_module", made)
+    return made
+
+
+def test_a_patch_replaces_a_function_and_gets_the_original(module):
+    patch = Patch("patches.limits")
+
+    @patch.replaces("a_module", "limit")
+    def doubled(original, account):
+        return 2 * original(account)
+
+    patch.replaces_text("a_module", "program", "two", "three")
+    assert module.limit(1) == 2
+    patch.apply()
+    assert (module.limit(1), module.program) == (4, "one three")
+
+
+@pytest.mark.parametrize(
+    "declare",
+    [
+        lambda patch: patch.uses("a_module", "gone"),
+        lambda patch: patch.replaces("a_module", "gone")(print),
+        lambda patch: patch.replaces("a_module:Gone", "limit")(print),
+        lambda patch: patch.replaces("a_module.gone", "limit")(print),
+        lambda patch: patch.replaces_text("a_module", "program", "gone", ""),
+    ],
+    ids=["uses", "replaces", "class", "module", "text"],
+)
+def test_a_patch_of_a_missing_name_fails_with_both_names(module, declare):
+    patch = Patch("patches.limits")
+    declare(patch)
+    with pytest.raises(PatchError, match=r"patch limits: .*a_module.*(gone|Gone|program)"):
+        patch.apply()
+
+
+def test_a_name_missing_in_ministack_is_the_error_of_the_start(tmp_path):
+    python = tmp_path / "python"
+    python.write_text(
+        f"""#!/bin/sh
+exec {Settings.ministack_python} -c '
+import runpy, sys
+from ministack.services import eventbridge
+del eventbridge._put_events
+sys.argv = sys.argv[1:]
+sys.path.insert(0, sys.argv[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+' "$@"
+"""
+    )
+    python.chmod(0o700)
+    settings = Settings(home=tmp_path / "home", ministack_python=python)
+    with folder.locked(settings):
+        settings.temporary.mkdir(mode=0o700)
+        keys.create(settings)
+        with pytest.raises(LocalStackError, match=r"patch event_sources: MiniStack has no .*eventbridge\._put_events"):
+            asyncio.run(MiniStack.start(settings, keys.of(settings)))

@@ -59,11 +59,7 @@ class DurableApi:
     """
 
     def __init__(
-        self,
-        runner: DurableRunner,
-        store: Store,
-        versions: Callable[[FunctionReference], Versions],
-        threads: Executor,
+        self, runner: DurableRunner, store: Store, versions: Callable[[FunctionReference], Versions], threads: Executor
     ) -> None:
         self._threads = threads
         self._store = store

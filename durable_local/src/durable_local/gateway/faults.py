@@ -13,19 +13,7 @@ from aiohttp import web
 
 from durable_local import processes
 from durable_local.errors import ApiError
-from durable_local.faults.actions import (
-    Answer,
-    Cut,
-    Delay,
-    Fail,
-    Hold,
-    Kill,
-    Orphan,
-    Point,
-    Stall,
-    Twice,
-    point_of,
-)
+from durable_local.faults.actions import Answer, Cut, Delay, Fail, Hold, Kill, Orphan, Point, Stall, Twice, point_of
 from durable_local.faults.control import CONTROL_PREFIX, Control
 from durable_local.faults.operations import operation_of
 from durable_local.faults.rules import Request

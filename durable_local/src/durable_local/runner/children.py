@@ -55,8 +55,7 @@ class ChildDispatcher:
             return RunInvocation(lambda: self._run_once(request.invoke_identifier(), payload))
         if request.qualifier is None:
             return failed_to_start(
-                "You cannot invoke a durable function using an unqualified ARN.",
-                "InvalidParameterValueException",
+                "You cannot invoke a durable function using an unqualified ARN.", "InvalidParameterValueException"
             )
         return StartChild(start_input(function, str(uuid.uuid4()), payload))
 

@@ -133,7 +133,7 @@ class ExecutionRecord(Execution):
 
     @classmethod
     def from_json_dict(cls, data: dict[str, Any]) -> ExecutionRecord:
-        """The execution that was written."""
+        """The stored execution."""
         record = super().from_json_dict(data)
         assert isinstance(record, ExecutionRecord)
         record.owes_invocation = data["OwesInvocation"]
