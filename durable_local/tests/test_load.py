@@ -29,7 +29,7 @@ def loaded():
         yield running
 
 
-def test_two_hundred_executions_at_once_hold_and_cost_only_what_is_kept_of_them(loaded, eventually):
+def test_two_hundred_concurrent_executions_succeed_and_free_their_memory(loaded, eventually):
     aws_lambda = loaded.client("lambda", Config(max_pool_connections=20))
     front_door = processes.front_door_of(loaded.settings.directory)
 
@@ -64,7 +64,7 @@ def test_two_hundred_executions_at_once_hold_and_cost_only_what_is_kept_of_them(
     assert after["bytes"] - before["bytes"] < 2 * AT_ONCE * len(PADDING) + GROWTH_BYTES
 
 
-def test_a_front_door_that_is_killed_at_work_leaves_no_process_and_no_port(loaded, eventually):
+def test_a_killed_front_door_leaves_no_process_and_no_port(loaded, eventually):
     aws_lambda = loaded.client("lambda")
     for _ in range(20):
         aws_lambda.invoke(FunctionName=loaded.outputs["Durable"], InvocationType="Event", Payload=b'{"wait": 30}')

@@ -16,7 +16,7 @@ from durable_local.settings import Settings
 
 
 @pytest.mark.parametrize(("chance", "version"), [(0.0, "2"), (0.29, "2"), (0.31, None), (0.99, None)])
-def test_an_alias_draws_its_second_version_as_often_as_its_weight_says(chance, version):
+def test_an_alias_draws_its_second_version_by_weight(chance, version):
     alias = {"FunctionVersion": "1", "RoutingConfig": {"AdditionalVersionWeights": {"2": 0.3}}}
     assert aliases.drawn(alias, lambda: chance) == version
 
@@ -25,14 +25,14 @@ def test_an_alias_without_weights_is_its_version():
     assert aliases.drawn({"FunctionVersion": "1"}, lambda: 0.0) is None
 
 
-def test_only_what_the_runner_sends_is_run_as_it_is():
+def test_only_an_event_of_the_runner_is_run_directly():
     sent = {"DurableExecutionArn": "a", "CheckpointToken": "t", "InitialExecutionState": {}}
     assert durable_targets.is_invocation_of_the_runner(sent)
     assert not durable_targets.is_invocation_of_the_runner({"DurableExecutionArn": "in somebody's event"})
     assert not durable_targets.is_invocation_of_the_runner("text")
 
 
-def test_properties_note_who_asked_for_them():
+def test_properties_record_which_keys_are_read():
     def read_by(use):
         watched = dropped_properties.Watched({"a": 1, "b": 2})
         use(watched)
@@ -45,7 +45,7 @@ def test_properties_note_who_asked_for_them():
         assert read_by(whole) == {"a", "b"}
 
 
-def test_code_says_what_it_is_compiled_for():
+def test_compiled_parts_have_a_python_and_a_processor():
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("handler.py", "")
@@ -58,13 +58,13 @@ def test_code_without_compiled_parts_runs_in_the_functions_environment():
     assert interpreters.interpreter(set(), "python3") is None
 
 
-def test_code_for_two_pythons_runs_in_none():
+def test_code_for_two_pythons_is_refused():
     here = interpreters.PROCESSOR.get(platform.machine(), platform.machine())
     with pytest.raises(interpreters.CannotRunError, match=r"3\.12, 3\.13"):
         interpreters.interpreter({("3.12", here), ("3.13", here)}, "python3")
 
 
-def test_a_name_on_path_with_no_python_behind_it_is_not_taken(tmp_path, monkeypatch):
+def test_a_placeholder_on_path_is_not_used_as_python(tmp_path, monkeypatch):
     placeholder = tmp_path / "python3.99"
     placeholder.write_text("#!/bin/sh\nexit 127\n")
     placeholder.chmod(0o755)
@@ -83,7 +83,7 @@ def test_a_name_on_path_with_no_python_behind_it_is_not_taken(tmp_path, monkeypa
         (-11, "Runtime exited with error: signal: segmentation fault"),
     ],
 )
-def test_a_process_that_ended_is_told_in_lambdas_words(code, said):
+def test_an_ended_process_is_reported_in_lambdas_words(code, said):
     assert process_ends.reason(code) == said
 
 
