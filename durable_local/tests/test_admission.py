@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from durable_local import keys, local_stack, processes
-from durable_local.gateway.front_door import LARGEST_BODY_BYTES
+from durable_local.gateway.incoming import MAX_BODY_BYTES
 from durable_local.settings import REGION
 
 NO_RETRIES = Config(retries={"total_max_attempts": 1}, proxies={})
@@ -86,9 +86,7 @@ def names(stack):
 
 @pytest.mark.parametrize("has_key", [False, True], ids=["without a key", "with the stack's key"])
 @pytest.mark.parametrize("door", ["endpoint", "MiniStack"])
-def test_the_attack_of_a_web_page_creates_and_runs_nothing(
-    stack, send, signed, ministack_port, tmp_path, door, has_key
-):
+def test_a_web_page_creates_and_runs_no_function(stack, send, signed, ministack_port, tmp_path, door, has_key):
     port = ministack_port if door == "MiniStack" else stack.settings.port
     foreign = {"Host": f"evil.example:{port}", "Origin": EVIL, "Content-Type": "text/plain"}
     foreign |= signed("lambda") if has_key else {}
@@ -110,7 +108,7 @@ def test_the_attack_of_a_web_page_creates_and_runs_nothing(
 @pytest.mark.parametrize(
     "path", ["/_ministack/reset", "/%5Fministack/reset", "//_ministack/reset", "/_localstack/state"]
 )
-def test_nobody_resets_the_stack(stack, send, signed, ministack_port, door, path):
+def test_no_request_resets_the_stack(stack, send, signed, ministack_port, door, path):
     queue = stack.client("sqs").create_queue(QueueName="outlives-a-reset")["QueueUrl"]
     port = ministack_port if door == "MiniStack" else stack.settings.port
     assert send("POST", path, signed("sqs"), port=port).status == 403
@@ -156,7 +154,7 @@ def test_a_host_given_twice_is_refused(stack):
 
 
 @pytest.mark.parametrize("site", ["same-origin", "none"])
-def test_the_users_own_requests_are_taken(stack, send, signed, site):
+def test_the_users_own_requests_are_accepted(stack, send, signed, site):
     port = stack.settings.port
     for host in ("127.0.0.1", "localhost"):
         own = {"Host": f"{host}:{port}", "Origin": f"http://{host}:{port}", "Sec-Fetch-Site": site}
@@ -197,9 +195,7 @@ ASKED = [
 
 @pytest.mark.parametrize("key", ["test", "000000000000", "AKIAIOSFODNN7EXAMPLE"])
 @pytest.mark.parametrize(("service", "operation", "request_", "code", "status"), ASKED, ids=str)
-def test_a_key_that_is_not_the_stacks_is_refused_as_the_service_would(
-    stack, key, service, operation, request_, code, status
-):
+def test_an_unknown_key_gets_the_error_of_the_called_service(stack, key, service, operation, request_, code, status):
     client = boto3.session.Session().client(
         service,
         endpoint_url=stack.endpoint,
@@ -257,11 +253,11 @@ def test_a_path_that_needs_no_key_reaches_no_other_service(send):
     assert b"TableNames" not in answer.body
 
 
-def test_whether_the_stack_runs_can_be_asked_without_a_key(stack, send):
+def test_health_needs_no_key(stack, send):
     assert json.loads(send("GET", "/_local_stack/health").body)["directory"] == str(stack.settings.directory)
 
 
-def test_a_presigned_url_carries_its_key(stack, send):
+def test_a_presigned_url_has_its_key(stack, send):
     s3 = stack.client("s3")
     s3.create_bucket(Bucket="presigned", CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_object(Bucket="presigned", Key="a key", Body=b"an object")
@@ -272,7 +268,7 @@ def test_a_presigned_url_carries_its_key(stack, send):
     assert b"InvalidAccessKeyId" in send("GET", stolen).body
 
 
-def test_keys_that_the_stacks_own_sts_or_iam_gave_out_are_accepted(stack, send, signed):
+def test_keys_of_the_stacks_own_sts_and_iam_are_accepted(stack, send, signed):
     role = "arn:aws:iam::000000000000:role/operator"
     assumed = stack.client("sts").assume_role(RoleArn=role, RoleSessionName="tests")["Credentials"]
     iam = stack.client("iam")
@@ -285,13 +281,13 @@ def test_keys_that_the_stacks_own_sts_or_iam_gave_out_are_accepted(stack, send, 
 
 
 @pytest.mark.parametrize("secret", [None, "", "guessed"])
-def test_the_control_of_faults_asks_for_the_stacks_secret(stack, send, signed, secret):
+def test_the_control_of_faults_requires_the_stacks_secret(stack, send, signed, secret):
     headers = signed("lambda") | ({} if secret is None else {keys.SECRET_HEADER: secret})
     assert send("POST", "/_local_stack/faults/rules", headers, b"[]").status == 403
 
 
 @pytest.mark.parametrize("secret", [None, "", "guessed"])
-def test_ministack_answers_nobody_but_the_front_door(send, signed, ministack_port, secret):
+def test_ministack_answers_only_the_front_door(send, signed, ministack_port, secret):
     headers = signed("lambda") | ({} if secret is None else {keys.SECRET_HEADER: secret})
     for path in ("/_ministack/health", "/2015-03-31/functions", "/restapis/a/b/_user_request_/c", "/_local_stack/key"):
         assert send("GET", path, headers, port=ministack_port).status == 403
@@ -321,12 +317,12 @@ def test_only_the_user_can_read_the_keys(stack):
         ("POST", "/restapis/a/b/_user_request_/c", 10 * 1024 * 1024),
     ],
 )
-def test_a_request_without_a_key_may_have_a_small_body_only(send, method, path, largest):
+def test_a_request_without_a_key_has_a_small_body_limit(send, method, path, largest):
     assert send(method, path, body=bytes(largest)).status != 413
     assert send(method, path, body=bytes(largest + 1)).status == 413
 
 
-def test_nobody_can_listen_where_the_front_door_will_look_for_ministack(tmp_path):
+def test_no_other_process_can_listen_on_ministacks_port(tmp_path):
     """The socket is open before MiniStack's process starts, and stays open until the stack ends."""
     with local_stack(template=SMALL, home=tmp_path) as running:
         [arguments] = [
@@ -340,7 +336,7 @@ def test_nobody_can_listen_where_the_front_door_will_look_for_ministack(tmp_path
             squatter.bind(("127.0.0.1", port))
 
 
-def test_each_stack_has_a_key_of_its_own_and_a_kept_stack_keeps_it(tmp_path, stack):
+def test_each_stack_has_its_own_key_and_a_kept_stack_keeps_it(tmp_path, stack):
     def key_of(**settings):
         with local_stack(template=SMALL, home=tmp_path, **settings) as running:
             return running.environment["AWS_ACCESS_KEY_ID"], running.settings.port
@@ -357,7 +353,7 @@ def test_a_body_that_is_too_large_is_refused(stack, signed):
     connection = http.client.HTTPConnection("127.0.0.1", stack.settings.port, timeout=60)
     connection.putrequest("PUT", "/a-bucket/an-object")
     connection.putheader("Authorization", signed("s3")["Authorization"])
-    connection.putheader("Content-Length", str(LARGEST_BODY_BYTES + 1))
+    connection.putheader("Content-Length", str(MAX_BODY_BYTES + 1))
     connection.endheaders()
     assert connection.getresponse().status == 413
     connection.close()
@@ -369,11 +365,11 @@ def test_a_body_that_is_too_large_is_refused(stack, signed):
     part = bytes(1024 * 1024)
     sent = 0
     try:
-        while sent <= LARGEST_BODY_BYTES + 64 * len(part):
+        while sent <= MAX_BODY_BYTES + 64 * len(part):
             connection.send(b"%x\r\n%b\r\n" % (len(part), part))
             sent += len(part)
     except OSError:
         pass  # the stack has answered, and no longer reads
-    assert sent > LARGEST_BODY_BYTES - 64 * len(part)
+    assert sent > MAX_BODY_BYTES - 64 * len(part)
     assert connection.getresponse().status == 413
     connection.close()

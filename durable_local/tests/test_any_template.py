@@ -73,9 +73,7 @@ def test_a_durable_function_invokes_one_of_another_stack(sources, stack, aws_lam
     assert json.loads(result)["answer"]["greeting"] == "from its own stack"
 
 
-def test_a_queue_starts_executions_of_a_durable_function_and_is_emptied_when_they_end(
-    sources, stack, started_with, eventually
-):
+def test_a_queue_is_emptied_when_its_durable_executions_end(sources, stack, started_with, eventually):
     """https://docs.aws.amazon.com/lambda/latest/dg/durable-invoking-esm.html"""
     sqs, url = stack.client("sqs"), sources.outputs["QueueUrl"]
     sqs.send_message(QueueUrl=url, MessageBody="from the queue")
@@ -95,9 +93,7 @@ def test_a_rule_starts_an_execution(stack, started_with):
     assert started_with("the rule")["detail-type"] == "Announced"
 
 
-def test_a_rule_whose_target_is_an_unqualified_durable_function_starts_nothing(
-    sources, stack, started_with, aws_lambda
-):
+def test_a_rule_with_an_unqualified_durable_target_starts_nothing(sources, stack, started_with, aws_lambda):
     """https://docs.aws.amazon.com/lambda/latest/dg/durable-invoking.html"""
     entry = {"Source": "tests.announcements", "DetailType": "Announced", "Detail": '{"who": "one rule of two"}'}
     stack.client("events").put_events(Entries=[entry])
@@ -218,7 +214,7 @@ def mapping(**properties):
     ],
     ids=["type", "runtime", "image", "files", "routes", "window", "source"],
 )
-def test_what_cannot_be_carried_out_is_refused_by_name(beside, tmp_path, resources, said):
+def test_an_unsupported_resource_is_refused_by_name(beside, tmp_path, resources, said):
     (tmp_path / "template.yaml").write_text(json.dumps({"Resources": resources}))
     with pytest.raises(LocalStackError, match=said):
         beside(tmp_path / "template.yaml", "refused")
@@ -231,7 +227,7 @@ def test_what_cannot_be_carried_out_is_refused_by_name(beside, tmp_path, resourc
         ("_c.cpython-399-{here}-linux-gnu.so", "no python3.99 on PATH"),
     ],
 )
-def test_code_for_another_machine_is_refused_when_it_is_deployed(beside, tmp_path, compiled, said):
+def test_code_for_another_machine_is_refused_at_deployment(beside, tmp_path, compiled, said):
     import platform
 
     with zipfile.ZipFile(tmp_path / "code.zip", "w") as archive:
@@ -241,7 +237,7 @@ def test_code_for_another_machine_is_refused_when_it_is_deployed(beside, tmp_pat
         beside(tmp_path / "template.yaml", "refused")
 
 
-def test_what_is_passed_over_is_named(beside, tmp_path):
+def test_ignored_properties_are_reported(beside, tmp_path):
     """A property that changes no outcome here: the stack comes up, and says what it left out."""
     table = {
         "BillingMode": "PAY_PER_REQUEST",

@@ -233,7 +233,7 @@ def test_no_page_creates_a_function(outcome):
     assert outcome.functions == set()
 
 
-def test_no_code_of_a_page_runs(outcome):
+def test_no_page_runs_code(outcome):
     assert outcome.ran == set()
 
 
@@ -245,11 +245,11 @@ def test_no_page_resets_the_stack(outcome):
     assert not outcome.reset
 
 
-def test_no_page_reads_an_answer_of_the_stack(outcome):
+def test_no_page_reads_an_answer(outcome):
     # The browser takes a rebound page for the stack's own, so that page can read that it is refused.
     readable = [answer for answer in outcome.answers if not (outcome.is_rebound and answer["status"] == 403)]
     assert readable == []
 
 
-def test_each_request_of_a_page_is_refused_with_a_line_in_the_log(outcome):
+def test_each_refused_request_of_a_page_is_one_log_line(outcome):
     assert min(outcome.refusals.values()) >= REQUESTS

@@ -59,7 +59,7 @@ def test_a_failure_fails_the_wait(aws_lambda, start, end, event_types):
     assert "CallbackFailed" in event_types(arn)
 
 
-def test_a_callback_that_nobody_answers_times_out(start, end, event_types):
+def test_a_callback_without_an_answer_times_out(start, end, event_types):
     arn, _ = start(timeout=1)
     assert end(arn)["Status"] == "FAILED"
     assert "CallbackTimedOut" in event_types(arn)
@@ -76,7 +76,7 @@ def test_heartbeats_keep_a_callback_alive(aws_lambda, start, end, event_types):
     assert "CallbackTimedOut" in event_types(arn)
 
 
-def test_a_callback_is_answered_once(aws_lambda, start, end):
+def test_a_callback_accepts_one_answer(aws_lambda, start, end):
     arn, callback = start()
     aws_lambda.send_durable_execution_callback_success(CallbackId=callback, Result=b"1")
     for send in (
@@ -97,7 +97,7 @@ def test_the_callback_of_an_ended_execution_is_closed(aws_lambda, start):
         aws_lambda.send_durable_execution_callback_success(CallbackId=callback)
 
 
-def test_a_callback_id_that_is_none_is_refused(aws_lambda):
+def test_an_invalid_callback_id_is_refused(aws_lambda):
     with pytest.raises(aws_lambda.exceptions.InvalidParameterValueException):
         aws_lambda.send_durable_execution_callback_success(CallbackId="bm90aGluZw==")
     unknown = base64.b64encode(json.dumps({"arn": "arn:of:nothing", "op": "none"}).encode()).decode()

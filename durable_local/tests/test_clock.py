@@ -60,6 +60,6 @@ def test_the_execution_timeout_is_on_the_same_clock(run):
     assert execution["EndTimestamp"] - execution["StartTimestamp"] >= timedelta(days=7)
 
 
-def test_what_a_handler_works_does_not_use_up_its_execution_timeout(run):
+def test_a_handlers_work_does_not_use_its_execution_timeout(run):
     """Its two minutes are less than a millisecond of real time here; they are there for waits."""
     assert run("Durable")["Status"] == "SUCCEEDED"

@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 
 
-def test_invocations_beyond_the_reserved_concurrency_are_throttled_and_no_others(stack, tmp_path, eventually):
+def test_only_invocations_above_the_reserved_concurrency_are_throttled(stack, tmp_path, eventually):
     client = stack.client("lambda", Config(retries={"total_max_attempts": 1}))
     single, let_go = stack.outputs["Single"], tmp_path / "let go"
     hold = json.dumps({"hold": str(let_go)}).encode()
@@ -29,9 +29,7 @@ def test_invocations_beyond_the_reserved_concurrency_are_throttled_and_no_others
     assert "FunctionError" not in client.invoke(FunctionName=single)
 
 
-def test_a_durable_execution_beyond_the_reserved_concurrency_is_invoked_when_there_is_room(
-    stack, aws_lambda, tmp_path, eventually, end
-):
+def test_a_durable_execution_waits_for_reserved_concurrency(stack, aws_lambda, tmp_path, eventually, end):
     """Its throttled invocations are tried again, as any that failed."""
 
     def start(name):

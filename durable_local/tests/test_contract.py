@@ -124,7 +124,7 @@ def kinds(history, name=None):
     return [event["EventType"] for event in history if name is None or event.get("Name") == name]
 
 
-def test_a_steps_result_is_checkpointed_and_told_in_the_history(run, events):
+def test_a_steps_result_is_in_the_history(run, events):
     response, result = run("step", **{"with": {"n": 1}})
     assert result == {"echo": {"n": 1}}
     history = events(response["DurableExecutionArn"])
@@ -133,7 +133,7 @@ def test_a_steps_result_is_checkpointed_and_told_in_the_history(run, events):
     assert "echo" in succeeded["StepSucceededDetails"]["Result"]["Payload"]  # in the SDK's own serialisation
 
 
-def test_a_wait_ends_the_invocation_and_a_later_one_goes_on(run, events):
+def test_a_wait_ends_the_invocation_and_a_later_one_continues(run, events):
     response, result = run("wait")
     assert result == "waited"
     history = events(response["DurableExecutionArn"])
@@ -143,7 +143,7 @@ def test_a_wait_ends_the_invocation_and_a_later_one_goes_on(run, events):
     assert started["WaitStartedDetails"]["Duration"] == 1
 
 
-def test_a_child_context_is_an_operation_that_its_own_operations_name_as_parent(run, events):
+def test_a_child_context_is_the_parent_of_its_operations(run, events):
     response, result = run("child")
     assert result == [1, 2]
     history = events(response["DurableExecutionArn"])
@@ -152,7 +152,7 @@ def test_a_child_context_is_an_operation_that_its_own_operations_name_as_parent(
     assert {event["Name"] for event in history if event.get("ParentId") == child} == {"first", "pause", "second"}
 
 
-def test_a_map_holds_the_results_of_the_items_that_succeeded_and_counts_those_that_failed(run):
+def test_a_map_has_the_results_and_counts_the_failures(run):
     response, result = run("map", tolerate=1)
     assert "FunctionError" not in response
     assert result == {"results": [1, 4, 9], "succeeded": 3, "failed": 1}
@@ -167,7 +167,7 @@ def test_parallel_branches_wait_at_the_same_time(run, client):
     assert (told["EndTimestamp"] - told["StartTimestamp"]).total_seconds() >= 1
 
 
-def test_a_callback_goes_on_with_the_result_it_is_sent(start, end, callback_id, client):
+def test_a_callback_returns_the_result_that_it_is_sent(start, end, callback_id, client):
     arn = start("callback")
     client.send_durable_execution_callback_success(CallbackId=callback_id(arn), Result=b'{"approved": true}')
     assert json.loads(json.loads(end(arn)["Result"])) == {"approved": True}
@@ -182,7 +182,7 @@ def test_a_callback_fails_with_the_error_it_is_sent(start, end, callback_id, cli
     assert execution["Error"]["ErrorMessage"] == "said the person"
 
 
-def test_a_callback_that_nobody_answers_times_out(start, end, events):
+def test_a_callback_without_an_answer_times_out(start, end, events):
     arn = start("callback", timeout=1)
     assert end(arn)["Status"] == "FAILED"
     assert "CallbackTimedOut" in kinds(events(arn))
@@ -195,11 +195,11 @@ def test_a_callback_whose_heartbeat_stops_times_out(start, end, callback_id, cli
     assert "CallbackTimedOut" in kinds(events(arn))
 
 
-def test_a_callbacks_submitter_is_given_its_id(run):
+def test_a_callbacks_submitter_gets_its_id(run):
     assert run("answered")[1] == "answered"
 
 
-def test_wait_for_condition_asks_again_until_it_holds_with_the_state_it_was_left(run):
+def test_wait_for_condition_repeats_with_its_last_state(run):
     assert run("condition")[1] == 3
 
 
@@ -228,7 +228,7 @@ def test_the_error_of_a_chained_invokes_target_reaches_the_caller(run, target, g
     assert said in run("invoke", target=target, **{"with": given})[1]["caught"]
 
 
-def test_a_step_is_tried_again_as_its_strategy_says_between_invocations(run, events):
+def test_a_step_is_retried_by_its_strategy_between_invocations(run, events):
     response, attempt = run("retry")
     assert attempt == 3
     history = events(response["DurableExecutionArn"])
@@ -264,7 +264,7 @@ def test_a_list_without_a_qualifier_has_the_executions_of_published_versions(sta
     assert [execution["DurableExecutionArn"] for execution in listed["DurableExecutions"]] == [arn]
 
 
-def test_a_step_result_of_256_kilobytes_outlives_an_invocation(run):
+def test_a_step_result_of_256_kilobytes_is_kept_for_the_next_invocation(run):
     assert run("large", bytes=262_142)[1] == 262_142  # and two quotation marks
 
 
@@ -279,7 +279,7 @@ def test_a_result_of_a_megabyte_is_returned_whole(run):
     assert len(run("large result", bytes=1_000_000)[1]) == 1_000_000
 
 
-def test_an_invocation_that_is_out_of_memory_is_tried_again(start, client, events, eventually):
+def test_an_invocation_out_of_memory_is_retried(start, client, events, eventually):
     """https://docs.aws.amazon.com/lambda/latest/dg/durable-execution-sdk-retries.html"""
     if not REAL_STACK and not Path("/proc/self/status").exists():
         pytest.skip("here MemorySize is held against what /proc tells")
@@ -308,7 +308,7 @@ EVERYTHING = {
 }
 
 
-def test_every_kind_of_operation_comes_to_its_end_while_workers_are_killed(start, client, local, eventually):
+def test_every_kind_of_operation_ends_while_workers_are_killed(start, client, local, eventually):
     """At random, but the same at every run: so many kills, so far apart, whoever works at the time."""
     chance = random.Random(SEED)
     kills_left, killed = 4, []

@@ -41,7 +41,7 @@ def test_the_same_template_again_changes_nothing(deployed, project):
     assert invoke(deployed, {})[0] == "1"
 
 
-def test_a_running_execution_stays_on_its_version_and_new_ones_get_the_new(deployed, project):
+def test_a_running_execution_keeps_its_version_after_a_deployment(deployed, project):
     aws_lambda = deployed.client("lambda")
     arn = aws_lambda.invoke(FunctionName=deployed.outputs["Durable"], InvocationType="Event", Payload=b'{"wait": 4}')[
         "DurableExecutionArn"
@@ -63,7 +63,7 @@ def test_a_running_execution_stays_on_its_version_and_new_ones_get_the_new(deplo
     assert "code" not in result
 
 
-def test_a_failed_update_leaves_what_was_deployed(deployed, project):
+def test_a_failed_update_keeps_the_last_deployment(deployed, project):
     template = project / "template.yaml"
     before = template.read_text()
     template.write_text(before.replace("VisibilityTimeout: 60", "VisibilityTimeout: -60"))
@@ -73,7 +73,7 @@ def test_a_failed_update_leaves_what_was_deployed(deployed, project):
     assert "greeting" in invoke(deployed, {})[1]
 
 
-def test_an_archive_depends_on_content_alone(tmp_path):
+def test_an_archive_depends_only_on_content(tmp_path):
     archives = []
     for name in ("one", "two"):
         folder = tmp_path / name
@@ -124,7 +124,7 @@ def test_a_link_inside_the_source_folder_is_stored_as_its_content(linked):
     assert archived(linked) == dict.fromkeys(names, "handler = print")
 
 
-def test_links_between_folders_that_have_no_end_are_an_error(linked):
+def test_a_cycle_of_links_is_an_error(linked):
     (linked / "other").mkdir()
     (linked / "other" / "there").symlink_to("../package")
     (linked / "package" / "back").symlink_to("../other")
@@ -143,7 +143,7 @@ def test_a_template_keeps_its_meaning_when_its_folders_are_replaced(tmp_path):
     assert "Default: '2026-11-23'" in packaged
 
 
-def test_a_global_folder_that_every_function_overrides_need_not_be_there(tmp_path):
+def test_a_global_folder_that_every_function_overrides_may_be_missing(tmp_path):
     """So `sam build` leaves a template."""
     (tmp_path / "F").mkdir()
     (tmp_path / "F" / "handler.py").write_text("handler = print")

@@ -31,7 +31,7 @@ def test_an_unknown_qualifier_is_not_found(aws_lambda, stack, invocation_type):
         invoke(aws_lambda, stack.outputs["DurableName"] + ":nobody", InvocationType=invocation_type)
 
 
-def test_a_function_may_be_named_in_every_way_that_lambda_knows(aws_lambda, stack):
+def test_a_function_is_found_by_name_partial_arn_and_arn(aws_lambda, stack):
     name, arn = stack.outputs["DurableName"], stack.outputs["Durable"]
     partial = arn.split(":lambda:eu-central-2:")[1]
     for arguments in (
@@ -60,7 +60,7 @@ def test_a_synchronous_invoke_waits_for_the_result_across_a_durable_wait(aws_lam
     assert result["input"] == {"wait": 1}
 
 
-def test_the_arn_names_the_version_and_never_the_alias(aws_lambda, stack, durable):
+def test_the_arn_has_the_version_and_never_the_alias(aws_lambda, stack, durable):
     response, result = invoke(aws_lambda, durable, DurableExecutionName="named-arn")
     function = f"arn:aws:lambda:eu-central-2:000000000000:function:{stack.outputs['DurableName']}"
     assert response["DurableExecutionArn"].startswith(f"{function}:1/durable-execution/named-arn/")
@@ -85,7 +85,7 @@ def test_an_asynchronous_invoke_is_answered_at_once_with_the_arn(aws_lambda, dur
     eventually(lambda: get()["Status"] == "SUCCEEDED")
 
 
-def test_the_same_name_and_payload_join_a_running_execution(aws_lambda, durable):
+def test_the_same_name_and_payload_return_the_running_execution(aws_lambda, durable):
     arguments = {"payload": {"wait": 1}, "DurableExecutionName": "joined"}
     started, _ = invoke(aws_lambda, durable, InvocationType="Event", **arguments)
     joined, result = invoke(aws_lambda, durable, **arguments)
@@ -94,7 +94,7 @@ def test_the_same_name_and_payload_join_a_running_execution(aws_lambda, durable)
 
 
 @pytest.mark.parametrize("payload", [{}, {"fail": True}])
-def test_the_same_name_and_payload_get_the_stored_outcome_of_an_ended_execution(aws_lambda, durable, payload):
+def test_the_same_name_and_payload_return_the_stored_outcome(aws_lambda, durable, payload):
     name = f"ended-{len(payload)}"
     first, outcome = invoke(aws_lambda, durable, payload, DurableExecutionName=name)
     again, same = invoke(aws_lambda, durable, payload, DurableExecutionName=name)
@@ -155,13 +155,13 @@ def test_an_asynchronous_payload_may_have_one_mebibyte_and_no_more(aws_lambda, d
     invoke(aws_lambda, durable, at_the_limit + b" ")
 
 
-def test_an_execution_that_may_take_longer_than_15_minutes_is_not_invoked_synchronously(aws_lambda, stack):
+def test_a_timeout_above_15_minutes_refuses_a_synchronous_invoke(aws_lambda, stack):
     with pytest.raises(aws_lambda.exceptions.InvalidParameterValueException, match="15 minutes"):
         invoke(aws_lambda, stack.outputs["Long"])
     assert invoke(aws_lambda, stack.outputs["Long"], InvocationType="Event")[0]["StatusCode"] == 202
 
 
-def test_a_caller_that_hangs_up_does_not_stop_the_execution(stack, aws_lambda, durable, eventually):
+def test_a_caller_that_disconnects_does_not_stop_the_execution(stack, aws_lambda, durable, eventually):
     impatient = {"X-Amz-Durable-Execution-Name": "abandoned"}
     with pytest.raises(TimeoutError):
         post(stack, durable, b'{"wait": 1}', impatient, timeout=0.5)
@@ -184,7 +184,7 @@ def test_a_durable_function_invokes_a_durable_one(aws_lambda, durable):
     assert result["answer"]["input"] == {"wait": 1}
 
 
-def test_a_plain_function_is_left_to_itself(aws_lambda, stack):
+def test_a_plain_function_is_invoked_directly(aws_lambda, stack):
     response, result = invoke(aws_lambda, stack.outputs["Plain"], {"n": 1})
     assert "DurableExecutionArn" not in response
     assert result.pop("process")

@@ -24,7 +24,7 @@ def start(aws_lambda, stack):
     return started
 
 
-def test_an_execution_tells_everything_about_itself(start, end, stack):
+def test_get_durable_execution_returns_every_field(start, end, stack):
     execution = end(start("Durable", wait=1, name="told"))
     assert execution["DurableExecutionName"] == "told"
     assert execution["FunctionArn"].endswith(f"function:{stack.outputs['DurableName']}:1")
@@ -48,13 +48,13 @@ def test_a_failure_has_its_error(start, end):
     assert execution["Error"]["ErrorMessage"] == "as it was told"
 
 
-def test_a_crashed_invocation_is_tried_again(start, end, tmp_path):
+def test_a_crashed_invocation_is_retried(start, end, tmp_path):
     mark = tmp_path / "mark"
     assert end(start("Durable", crash_once=str(mark)))["Status"] == "SUCCEEDED"
     assert mark.exists()
 
 
-def test_an_invocation_that_outlives_the_function_timeout_is_tried_again(start, end, tmp_path):
+def test_an_invocation_above_the_function_timeout_is_retried(start, end, tmp_path):
     mark = tmp_path / "mark"
     assert end(start("Slow", hang_once=str(mark)))["Status"] == "SUCCEEDED"
     assert mark.exists()
@@ -66,7 +66,7 @@ def test_an_execution_ends_at_its_execution_timeout(start, end):
     assert timedelta(seconds=5) <= execution["EndTimestamp"] - execution["StartTimestamp"] < timedelta(seconds=20)
 
 
-def test_a_caller_learns_of_an_execution_timeout(aws_lambda, stack):
+def test_an_execution_timeout_is_the_callers_error(aws_lambda, stack):
     response = aws_lambda.invoke(FunctionName=stack.outputs["Brief"], Payload=b'{"wait": 30}')
     assert response["FunctionError"] == "Unhandled"
     assert "timed out" in json.loads(response["Payload"].read())["errorMessage"]
@@ -123,7 +123,7 @@ def test_executions_are_listed_newest_first_by_name_status_and_time(start, end, 
 
 
 @pytest.mark.parametrize("missing", [{"FunctionName": "nobody"}, {"Qualifier": "2"}, {"Qualifier": "staging"}])
-def test_executions_of_a_function_or_version_that_is_not_there_are_not_found(aws_lambda, stack, missing):
+def test_executions_of_an_unknown_function_or_version_are_not_found(aws_lambda, stack, missing):
     """https://docs.aws.amazon.com/lambda/latest/api/API_ListDurableExecutionsByFunction.html"""
     with pytest.raises(aws_lambda.exceptions.ResourceNotFoundException) as refused:
         aws_lambda.list_durable_executions_by_function(**{"FunctionName": stack.outputs["DurableName"], **missing})
@@ -137,7 +137,7 @@ def test_an_unknown_execution_is_not_found(aws_lambda, operation):
         getattr(aws_lambda, operation)(DurableExecutionArn=arn)
 
 
-def test_an_execution_arn_that_is_none_is_refused(aws_lambda):
+def test_an_invalid_execution_arn_is_refused(aws_lambda):
     with pytest.raises(aws_lambda.exceptions.InvalidParameterValueException):
         aws_lambda.get_durable_execution(DurableExecutionArn="nonsense")
 

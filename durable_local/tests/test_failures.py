@@ -51,7 +51,7 @@ def _is_invocation(event):
         ("Trouble", "raise_once", ("InvocationError", "as if Lambda had failed")),
     ],
 )
-def test_a_failed_invocation_is_tried_again_and_told_with_its_error(run, tmp_path, function, way, error):
+def test_a_failed_invocation_is_retried_and_is_in_the_history(run, tmp_path, function, way, error):
     execution, invocations = run(function, **{way: str(tmp_path / "mark")})
     assert execution["Status"] == "SUCCEEDED"
     failed, succeeded = invocations
@@ -62,7 +62,7 @@ def test_a_failed_invocation_is_tried_again_and_told_with_its_error(run, tmp_pat
     assert failed["StartTimestamp"] <= failed["EndTimestamp"] <= succeeded["StartTimestamp"]
 
 
-def test_a_function_timeout_is_told_with_its_error(run, tmp_path):
+def test_a_function_timeout_is_in_the_history(run, tmp_path):
     execution, invocations = run("Slow", hang_once=str(tmp_path / "mark"))
     assert execution["Status"] == "SUCCEEDED"
     assert "timed out" in invocations[0]["Error"]["Payload"]["ErrorMessage"].lower()
@@ -78,7 +78,7 @@ def test_an_error_of_the_handler_fails_the_execution_at_once(run, function, way)
     assert len(invocations) == 1
 
 
-def test_a_result_that_fills_its_response_comes_by_checkpoint(run):
+def test_a_result_too_large_for_a_response_is_a_checkpoint(run):
     """The durable SDK sends a result that with its envelope has more than 6 MB ahead of its answer."""
     execution, _ = run("Trouble", result_bytes=6_291_440)
     assert execution["Status"] == "SUCCEEDED"
@@ -152,14 +152,14 @@ def narrow():
         yield running
 
 
-def test_a_handler_that_waits_for_another_durable_function_leaves_it_room(narrow):
+def test_a_handler_that_waits_for_a_durable_function_frees_its_slot(narrow):
     """On Lambda there are a thousand places; here it held the only one."""
     payload = json.dumps({"call": narrow.outputs["Durable"]}).encode()
     answer = narrow.client("lambda").invoke(FunctionName=narrow.outputs["Trouble"], Payload=payload)
     assert json.loads(answer["Payload"].read())["answer"]["greeting"] == "hello"
 
 
-def test_starts_beyond_a_quota_are_throttled(narrow):
+def test_starts_above_a_quota_are_throttled(narrow):
     """Lambda's is 300 a second: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
     client = narrow.client("lambda", Config(retries={"total_max_attempts": 1}))
 
@@ -181,7 +181,7 @@ def invoke_plain(stack, event):
     return response.get("FunctionError"), json.loads(response["Payload"].read())
 
 
-def test_what_a_plain_handler_raises_is_told_by_its_class_with_its_stack_and_the_process_stays_warm(stack):
+def test_a_plain_handlers_error_has_class_and_stack_and_keeps_its_worker(stack):
     """https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html"""
     _, before = invoke_plain(stack, {})
     error, report = invoke_plain(stack, {"fail": True})
@@ -193,7 +193,7 @@ def test_what_a_plain_handler_raises_is_told_by_its_class_with_its_stack_and_the
     assert after["process"] == before["process"]
 
 
-def test_a_result_that_is_no_json_is_an_error_of_the_runtime(stack):
+def test_a_result_that_is_not_json_is_a_marshal_error(stack):
     error, report = invoke_plain(stack, {"unserialisable": True})
     assert error == "Unhandled"
     assert report["errorType"] == "Runtime.MarshalError"
@@ -204,7 +204,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 
 
 @needs_proc
-def test_an_invocation_that_needs_more_than_its_memory_size_ends_out_of_memory_and_nothing_else_does(stack, tmp_path):
+def test_only_an_invocation_above_its_memory_size_is_out_of_memory(stack, tmp_path):
     """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
     let_go = tmp_path / "let go"
     with ThreadPoolExecutor(1) as caller:
@@ -225,7 +225,7 @@ def test_an_invocation_that_needs_more_than_its_memory_size_ends_out_of_memory_a
 
 
 @needs_proc
-def test_a_durable_execution_that_is_out_of_memory_is_invoked_again_until_it_fits(run, tmp_path):
+def test_a_durable_execution_out_of_memory_is_retried_until_it_fits(run, tmp_path):
     execution, invocations = run("Trouble", too_much=2, marks=str(tmp_path))
     assert execution["Status"] == "SUCCEEDED"
     *failed, succeeded = invocations
@@ -235,7 +235,7 @@ def test_a_durable_execution_that_is_out_of_memory_is_invoked_again_until_it_fit
 
 
 @needs_proc
-def test_a_durable_execution_that_never_fits_into_its_memory_size_times_out(run, tmp_path):
+def test_a_durable_execution_always_out_of_memory_times_out(run, tmp_path):
     execution, invocations = run("BriefTrouble", too_much=1_000, marks=str(tmp_path))
     assert execution["Status"] == "TIMED_OUT"
     assert {invocation["Error"]["Payload"]["ErrorType"] for invocation in invocations} == {"Runtime.OutOfMemory"}
@@ -255,7 +255,7 @@ def handler(event, context):
 """
 
 
-def test_a_process_that_ends_while_it_starts_is_told_and_ends_no_other(stack, aws_lambda, tmp_path):
+def test_a_worker_that_ends_at_its_start_ends_no_other_worker(stack, aws_lambda, tmp_path):
     paths = {name: tmp_path / name for name in ("ends", "reached", "let_go")}
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as code:

@@ -153,7 +153,7 @@ def process_state(pid):
 # -- which requests ----------------------------------------------------------------------------------------
 
 
-def test_a_stack_that_was_not_started_for_faults_has_none(stack):
+def test_a_stack_without_faults_refuses_rules(stack):
     with pytest.raises(LocalStackError, match="faults=True"):
         stack.faults.add(Rule(Drop(), STATUS_CHANGE))
 
@@ -169,12 +169,12 @@ def test_a_stack_that_was_not_started_for_faults_has_none(stack):
     ],
     ids=str,
 )
-def test_what_cannot_be_done_to_a_service_is_refused(action, service):
+def test_an_action_that_a_service_does_not_allow_is_refused(action, service):
     with pytest.raises(ValueError, match=service):
         Rule(action, service)
 
 
-def test_the_operations_of_the_durable_api_and_invoke_are_known_by_their_methods_and_paths():
+def test_durable_operations_and_invoke_are_found_by_method_and_path():
     operations = Loader().load_service_model("lambda", "service-2")["operations"]
     names = [name for name in operations if "Durable" in name or name.startswith("Invoke")]
     assert {"CheckpointDurableExecution", "GetDurableExecution", "Invoke"} <= set(names)
@@ -184,7 +184,7 @@ def test_the_operations_of_the_durable_api_and_invoke_are_known_by_their_methods
         assert operation_of(http["method"], path, {}) == ("lambda", name)
 
 
-def test_a_rule_lets_some_requests_pass_and_then_applies_so_many_times(faults, item):
+def test_a_rule_skips_some_requests_and_applies_to_the_next(faults, item):
     rule = faults.add(item.rule(Fail(500, "InternalServerError"), skip=1, times=2, label="F12"))
     assert item.count() == 1
     for _ in range(2):
@@ -196,7 +196,7 @@ def test_a_rule_lets_some_requests_pass_and_then_applies_so_many_times(faults, i
     assert all(item.id in done.request.text for done in injected)
 
 
-def test_a_rule_is_about_requests_that_hold_all_its_texts(faults, item):
+def test_a_rule_matches_requests_with_all_its_texts(faults, item):
     faults.add(Rule(Fail(500, "InternalServerError"), "dynamodb", text=(item.id, "not in the request")))
     assert item.count() == 1
     faults.add(Rule(Fail(500, "InternalServerError"), "dynamodb", text=(item.id, "ADD n :one")))
@@ -204,7 +204,7 @@ def test_a_rule_is_about_requests_that_hold_all_its_texts(faults, item):
         item.count()
 
 
-def test_every_rule_counts_a_request_whichever_is_carried_out(faults, item):
+def test_every_matching_rule_counts_a_request(faults, item):
     """So that the n-th request of an order is the same one whatever else goes wrong."""
     first, second = faults.add_all([item.rule(Cut()), item.rule(Fail(500, "InternalServerError"), skip=1)])
     with pytest.raises(ConnectionClosedError):
@@ -214,7 +214,7 @@ def test_every_rule_counts_a_request_whichever_is_carried_out(faults, item):
     assert [len(faults.injected(rule)) for rule in (first, second)] == [1, 1]
 
 
-def test_rules_that_are_cleared_apply_no_longer(faults, item):
+def test_cleared_rules_no_longer_apply(faults, item):
     faults.add(item.rule(Fail(500, "InternalServerError"), times=None))
     with pytest.raises(ClientError):
         item.count()
@@ -222,7 +222,7 @@ def test_rules_that_are_cleared_apply_no_longer(faults, item):
     assert item.count() == 1
 
 
-def test_the_trace_has_every_request_of_an_execution_in_order_with_its_sender(faulty, faults, start, ended):
+def test_requests_of_an_execution_are_listed_in_order_with_sender(faulty, faults, start, ended):
     name = start("Durable")
     assert ended("Durable", name) == "SUCCEEDED"
     begun, *after = faults.requests(name)
@@ -274,14 +274,14 @@ def test_a_queue_refuses_with_its_own_error(faulty, faults):
     ],
     ids=["stale token", "not allowed"],
 )
-def test_a_checkpoint_is_refused_as_the_durable_sdk_understands_it(faults, start, ended, refusal, end):
+def test_the_durable_sdk_understands_a_refused_checkpoint(faults, start, ended, refusal, end):
     """A stale token is a fault of the service's: the invocation is tried again. Any other 4xx ends the execution."""
     rule = faults.add(Rule(refusal, "lambda", "CheckpointDurableExecution", function="Durable"))
     assert ended("Durable", start("Durable")) == end
     assert len(faults.injected(rule)) == 1
 
 
-def test_an_answer_is_given_instead_of_the_functions(faulty, faults, functions):
+def test_an_answer_replaces_the_functions_answer(faulty, faults, functions):
     error = Answer('{"errorType": "Runtime.ExitError"}', headers={"X-Amz-Function-Error": "Unhandled"})
     name = faulty.outputs["Plain"]
     faults.add_all(
@@ -297,14 +297,14 @@ def test_an_answer_is_given_instead_of_the_functions(faulty, faults, functions):
 
 
 @pytest.mark.parametrize("point", [Point.BEFORE, Point.APPLIED])
-def test_a_request_is_late(faults, item, point):
+def test_a_request_is_delayed(faults, item, point):
     faults.add(item.rule(Delay(SHORT_SECONDS, point)))
     began = time.monotonic()
     assert item.count() == 1
     assert time.monotonic() - began >= SHORT_SECONDS
 
 
-def test_a_request_that_is_late_is_applied_although_its_sender_has_given_up(faulty, faults, item, eventually):
+def test_a_delayed_request_is_applied_after_its_sender_has_disconnected(faulty, faults, item, eventually):
     faults.add(item.rule(Delay(2 * SHORT_SECONDS)))
     with pytest.raises(ReadTimeoutError):
         item.count(faulty.client("dynamodb", ONCE.merge(Config(read_timeout=SHORT_SECONDS))))
@@ -312,7 +312,7 @@ def test_a_request_that_is_late_is_applied_although_its_sender_has_given_up(faul
 
 
 @pytest.mark.parametrize(("point", "applied"), [(Point.BEFORE, 0), (Point.APPLIED, 1)])
-def test_a_request_is_held_until_it_is_let_go(faults, item, point, applied):
+def test_a_request_is_held_until_its_rule_is_released(faults, item, point, applied):
     rule = faults.add(item.rule(Hold(point), times=2))
     with ThreadPoolExecutor() as threads:
         counting = [threads.submit(item.count) for _ in range(2)]
@@ -323,7 +323,7 @@ def test_a_request_is_held_until_it_is_let_go(faults, item, point, applied):
         assert sorted(count.result() for count in counting) == [1, 2]
 
 
-def test_what_is_held_is_let_go_when_the_rules_are_cleared(faults, item):
+def test_clearing_the_rules_releases_held_requests(faults, item):
     rule = faults.add(item.rule(Hold()))
     with ThreadPoolExecutor() as threads:
         counting = threads.submit(item.count)
@@ -333,7 +333,7 @@ def test_what_is_held_is_let_go_when_the_rules_are_cleared(faults, item):
 
 
 @pytest.mark.parametrize(("point", "applied"), [(Point.BEFORE, 0), (Point.APPLIED, 1)])
-def test_a_connection_breaks_before_the_request_is_applied_or_with_its_answer_lost(faults, item, point, applied):
+def test_a_connection_breaks_before_the_request_or_before_its_answer(faults, item, point, applied):
     faults.add(item.rule(Cut(point)))
     with pytest.raises(ConnectionClosedError):
         item.count()
@@ -374,12 +374,12 @@ def test_the_worker_that_made_a_request_is_killed(faults, message, eventually, p
     assert message.written
 
 
-def test_the_death_of_the_worker_before_its_answer_is_an_error_of_the_function(faults, message):
+def test_a_worker_killed_before_its_answer_is_a_function_error(faults, message):
     faults.add(message.rule(Kill(Point.APPLIED)))
     assert message.consume()[0] == "Unhandled"
 
 
-def test_a_kill_takes_only_the_worker_that_made_the_request(faults, start, ended):
+def test_a_kill_ends_only_the_worker_that_made_the_request(faults, start, ended):
     """Two executions at once, one of them killed: the other's process is its own to the end."""
     spared, struck = (f"{fate}-{uuid4().hex[:12]}" for fate in ("spared", "struck"))
     checkpoint = ("lambda", "CheckpointDurableExecution", "Durable")
@@ -395,7 +395,7 @@ def test_a_kill_takes_only_the_worker_that_made_the_request(faults, start, ended
     assert [len(pids) for pids in senders] == [1, 2]
 
 
-def test_nobody_is_killed_for_a_request_that_no_worker_made(faults, item):
+def test_a_request_without_a_worker_kills_no_worker(faults, item):
     rule = faults.add(item.rule(Kill(Point.APPLIED)))
     assert item.count() == 1
     assert faults.injected(rule) == []
@@ -409,7 +409,7 @@ def test_a_killed_workers_request_is_applied_later(faults, message, eventually):
 
 
 @pytest.mark.parametrize(("point", "applied"), [(Point.BEFORE, False), (Point.APPLIED, True), (Point.ANSWERED, True)])
-def test_the_worker_that_made_a_request_stands_still_and_goes_on(faults, message, eventually, point, applied):
+def test_the_worker_that_made_a_request_stops_and_continues(faults, message, eventually, point, applied):
     rule = faults.add(message.rule(Stall(2, point)))
     with ThreadPoolExecutor() as threads:
         consuming = threads.submit(message.consume)
@@ -441,18 +441,18 @@ def deliver(faulty, faults, eventually):
     return handled
 
 
-def test_a_message_is_delivered_once_unless_a_rule_wants_it_otherwise(deliver):
+def test_a_message_without_a_rule_is_delivered_once(deliver):
     assert deliver(f"once {uuid4().hex}", 1) == 1
 
 
-def test_a_message_comes_again_because_its_deletion_failed(faults, deliver):
+def test_a_message_whose_deletion_fails_is_delivered_again(faults, deliver):
     body = f"not deleted {uuid4().hex}"
     rule = faults.add(Rule(Redeliver(), EVENT_SOURCE, "DeleteMessage", function="Consumer", text=body))
     assert deliver(body, 2) == 2
     assert len(faults.injected(rule)) == 1
 
 
-def test_a_message_comes_again_while_its_first_delivery_is_being_handled(faults, deliver):
+def test_a_message_is_delivered_again_during_its_first_delivery(faults, deliver):
     body = f"visible {uuid4().hex}"
     held = faults.add(Rule(Hold(), "dynamodb", "PutItem", function="Consumer", text=body, times=2))
     faults.add(Rule(Redeliver(), EVENT_SOURCE, "ReceiveMessage", text=body))
@@ -464,7 +464,7 @@ def test_a_message_comes_again_while_its_first_delivery_is_being_handled(faults,
     assert len({injected.request.pid for injected in both}) == 2
 
 
-def test_a_batch_is_handed_to_its_function_late(faults, deliver):
+def test_a_batch_is_delivered_late(faults, deliver):
     body = f"late {uuid4().hex}"
     rule = faults.add(Rule(Delay(SHORT_SECONDS), EVENT_SOURCE, "ReceiveMessage", text=body))
     assert deliver(body, 1) == 1
@@ -500,19 +500,19 @@ def test_a_status_change_is_lost(faults, start, ended, reported):
     assert lost in faults.injected(rule)[0].request.text
 
 
-def test_a_status_change_comes_twice(faults, start, reported):
+def test_a_status_change_is_sent_twice(faults, start, reported):
     faults.add(Rule(Twice(after=SHORT_SECONDS), STATUS_CHANGE, text='"status": "SUCCEEDED"'))
     assert reported(start("Brief"), 3) == ["RUNNING", "SUCCEEDED", "SUCCEEDED"]
 
 
-def test_a_status_change_that_is_late_comes_after_the_next(faults, start, ended, reported):
+def test_a_delayed_status_change_is_sent_after_the_next(faults, start, ended, reported):
     faults.add(Rule(Delay(2), STATUS_CHANGE, text='"status": "RUNNING"'))
     name = start("Brief", callback=0)
     ended("Brief", name)
     assert reported(name, 2) == ["RUNNING", "TIMED_OUT"]
 
 
-def test_a_status_change_that_is_held_comes_when_it_is_let_go(faults, start, ended, reported):
+def test_a_held_status_change_is_sent_at_its_release(faults, start, ended, reported):
     rule = faults.add(Rule(Hold(), STATUS_CHANGE, text='"status": "RUNNING"'))
     name = start("Brief")
     assert ended("Brief", name) == "SUCCEEDED"
@@ -521,7 +521,7 @@ def test_a_status_change_that_is_held_comes_when_it_is_let_go(faults, start, end
     assert reported(name, 2) == ["SUCCEEDED", "RUNNING"]
 
 
-def test_a_rule_that_was_let_go_is_over(faults, item):
+def test_a_released_rule_no_longer_applies(faults, item):
     rule = faults.add(item.rule(Fail(500, "InternalServerError"), times=None))
     with pytest.raises(ClientError):
         item.count()
@@ -530,7 +530,7 @@ def test_a_rule_that_was_let_go_is_over(faults, item):
     assert len(faults.injected(rule)) == 1
 
 
-def test_injections_are_read_on_from_the_last_one_seen(faults, item):
+def test_injections_are_read_from_a_position(faults, item):
     faults.add(item.rule(Cut(), times=None, label="seen"))
     seen = len(faults.injected())
     with pytest.raises(ConnectionClosedError):

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import boto3
 
 
-def test_a_message_reaches_the_function_that_its_queue_feeds(stack, eventually):
+def test_a_message_reaches_the_function_of_its_queue(stack, eventually):
     sqs, dynamodb = stack.client("sqs"), stack.client("dynamodb")
     message = sqs.send_message(QueueUrl=stack.outputs["QueueUrl"], MessageBody="from the queue")
     key = {"id": {"S": message["MessageId"]}}
@@ -14,7 +14,7 @@ def test_a_message_reaches_the_function_that_its_queue_feeds(stack, eventually):
     assert item["body"] == {"S": "from the queue"}
 
 
-def test_queue_urls_lead_to_the_front_door(stack):
+def test_queue_urls_have_the_front_doors_address(stack):
     sqs = stack.client("sqs")
     created = sqs.create_queue(QueueName="urls")["QueueUrl"]
     asked = sqs.get_queue_url(QueueName="urls")["QueueUrl"]
@@ -23,7 +23,7 @@ def test_queue_urls_lead_to_the_front_door(stack):
     assert stack.outputs["QueueUrl"].startswith(f"{stack.endpoint}/")
 
 
-def test_a_long_poll_holds_up_nobody(stack):
+def test_a_long_poll_delays_no_other_request(stack):
     sqs, dynamodb = stack.client("sqs"), stack.client("dynamodb")
     url = sqs.create_queue(QueueName="empty")["QueueUrl"]
     with ThreadPoolExecutor() as pollers:
@@ -36,7 +36,7 @@ def test_a_long_poll_holds_up_nobody(stack):
         assert "Messages" not in poll.result()
 
 
-def test_an_object_comes_back_as_it_was_put(stack):
+def test_an_object_is_read_as_it_was_put(stack):
     s3 = stack.client("s3")
     s3.create_bucket(Bucket="objects", CreateBucketConfiguration={"LocationConstraint": "eu-central-2"})
     body = bytes(range(256)) * 20_000  # more than is passed on in one piece
@@ -59,7 +59,7 @@ def test_the_output_of_a_handler_is_in_its_log_group(stack, eventually):
     assert eventually(written)
 
 
-def test_whatever_region_a_client_signs_for_it_reaches_the_same_stack(stack):
+def test_a_client_of_any_region_reaches_the_stack(stack):
     elsewhere = boto3.client(
         "sqs",
         endpoint_url=stack.endpoint,

@@ -9,10 +9,9 @@ from aws_durable_execution_sdk_python.lambda_service import Operation, Operation
 from aws_durable_execution_sdk_python.lambda_service import OperationUpdate as Update
 from aws_durable_execution_sdk_python_testing.exceptions import InvalidParameterValueException
 
-from durable_local.gateway.functions import DurableConfig, FunctionVersion
+from durable_local.function_reference import DurableConfig, FunctionVersion
 from durable_local.runner import limits
-from durable_local.runner.record import ExecutionRecord
-from durable_local.runner.runner import start_input
+from durable_local.runner.record import ExecutionRecord, start_input
 
 
 def named(number):
@@ -28,7 +27,7 @@ def record():
     return execution
 
 
-def test_an_execution_has_3000_operations_and_no_more(record):
+def test_an_execution_has_at_most_3000_operations(record):
     ended = [Operation(f"step-{number}", OperationType.STEP, OperationStatus.SUCCEEDED) for number in range(2_999)]
     record.operations.extend(ended)
     last = [Update.create_step_start(named(2_999)), Update.create_step_succeed(named(2_999), "1")]
@@ -38,8 +37,8 @@ def test_an_execution_has_3000_operations_and_no_more(record):
         limits.check(record, [*last, Update.create_step_start(named(3_000))])
 
 
-def test_an_execution_writes_100_megabytes_and_no_more(record, monkeypatch):
-    monkeypatch.setattr(limits, "MOST_WRITTEN_BYTES", 1_000)
+def test_an_execution_writes_at_most_100_megabytes(record, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_WRITTEN_BYTES", 1_000)
     record.updates.append(Update.create_step_succeed(named(0), "x" * 500))
     limits.check(record, [Update.create_step_succeed(named(1), "x" * 498)])  # and two bytes of input
     with pytest.raises(InvalidParameterValueException, match="1000 bytes"):

@@ -17,7 +17,7 @@ AT_ONCE = 200
 # What the interpreter and SQLite's cache may keep, beside the room that the inputs took while their executions ran:
 # nothing is held of one that has ended (test_runner proves that), but freed memory is not given back at once.
 GROWTH_BYTES = 12 * 1024 * 1024
-MOST_THREADS = 64  # its pools': 32 for the API, 8 lanes, 6 and 6 for invocations, and its own
+MAX_THREADS = 64  # its pools': 32 for the API, 8 lanes, 6 and 6 for invocations, and its own
 PADDING = "x" * 20_000
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
@@ -29,7 +29,7 @@ def loaded():
         yield running
 
 
-def test_two_hundred_executions_at_once_hold_and_cost_only_what_is_kept_of_them(loaded, eventually):
+def test_two_hundred_concurrent_executions_succeed_and_free_their_memory(loaded, eventually):
     aws_lambda = loaded.client("lambda", Config(max_pool_connections=20))
     front_door = processes.front_door_of(loaded.settings.directory)
 
@@ -59,12 +59,12 @@ def test_two_hundred_executions_at_once_hold_and_cost_only_what_is_kept_of_them(
     burst(2, AT_ONCE)
     after = held_by(front_door)
     assert len(executions("SUCCEEDED")) == AT_ONCE // 4 + AT_ONCE
-    assert after["threads"] < MOST_THREADS
+    assert after["threads"] < MAX_THREADS
     assert after["files"] <= before["files"] + 10
     assert after["bytes"] - before["bytes"] < 2 * AT_ONCE * len(PADDING) + GROWTH_BYTES
 
 
-def test_a_front_door_that_is_killed_at_work_leaves_no_process_and_no_port(loaded, eventually):
+def test_a_killed_front_door_leaves_no_process_and_no_port(loaded, eventually):
     aws_lambda = loaded.client("lambda")
     for _ in range(20):
         aws_lambda.invoke(FunctionName=loaded.outputs["Durable"], InvocationType="Event", Payload=b'{"wait": 30}')

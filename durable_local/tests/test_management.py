@@ -94,7 +94,7 @@ def test_an_invocation_under_way_pauses_at_its_next_checkpoint(aws_lambda, held,
     assert succeeded == ["first", "hold", "held"]  # each once: the checkpoint at which it paused was kept
 
 
-def test_a_resumption_while_pausing_cancels_the_pause(aws_lambda, held, becomes, events):
+def test_a_resume_while_pausing_cancels_the_pause(aws_lambda, held, becomes, events):
     arn, gate = held
     aws_lambda.pause_durable_execution(DurableExecutionArn=arn)
     aws_lambda.resume_durable_execution(DurableExecutionArn=arn)
@@ -104,7 +104,7 @@ def test_a_resumption_while_pausing_cancels_the_pause(aws_lambda, held, becomes,
     assert [event["EventType"] for event in events(arn)].count("InvocationCompleted") == 1
 
 
-def test_a_pause_stops_the_execution_timeout_unless_it_is_told_not_to(aws_lambda, waiting, becomes, get):
+def test_a_pause_stops_the_execution_timeout_by_default(aws_lambda, waiting, becomes, get):
     stopped, running = waiting("Brief", wait=60), waiting("Brief", wait=60)
     aws_lambda.pause_durable_execution(DurableExecutionArn=stopped)
     aws_lambda.pause_durable_execution(DurableExecutionArn=running, ExecutionTimeoutPaused=False)
@@ -115,7 +115,7 @@ def test_a_pause_stops_the_execution_timeout_unless_it_is_told_not_to(aws_lambda
     assert timed_out["EndTimestamp"] - timed_out["StartTimestamp"] > timedelta(seconds=5.5)
 
 
-def test_what_does_not_run_is_not_paused_and_what_is_not_paused_not_resumed(aws_lambda, start, waiting, becomes):
+def test_only_a_running_execution_pauses_and_only_a_paused_one_resumes(aws_lambda, start, waiting, becomes):
     conflict = aws_lambda.exceptions.ResourceConflictException
     ended = start()
     becomes(ended, "SUCCEEDED")
@@ -179,7 +179,7 @@ def test_a_running_execution_is_not_deleted(aws_lambda, waiting):
     aws_lambda.stop_durable_execution(DurableExecutionArn=arn)
 
 
-def test_retention_ends_days_after_the_execution_did(eventually):
+def test_retention_ends_days_after_the_execution(eventually):
     """RetentionPeriodInDays: "the number of days to retain execution history after a durable execution completes"."""
     with local_stack(template=FIXTURE, stack_name="retention", time_scale=86_400) as stack:
         client = stack.client("lambda")

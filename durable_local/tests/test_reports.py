@@ -67,13 +67,13 @@ def test_every_change_of_status_is_an_event_on_the_default_bus(aws_lambda, stack
         assert ended["functionArn"] == arn.partition("/durable-execution/")[0]
 
 
-def test_nobody_else_may_publish_as_lambda(stack):
+def test_no_other_caller_may_publish_as_lambda(stack):
     entry = {"Source": "aws.lambda", "DetailType": "Durable Execution Status Change", "Detail": "{}"}
     answer = stack.client("events").put_events(Entries=[entry])
     assert answer["Entries"][0]["ErrorCode"] == "NotAuthorizedForSourceException"
 
 
-def test_the_event_of_an_execution_that_did_not_succeed_goes_to_the_dead_letter_queue(aws_lambda, stack, received):
+def test_the_event_of_a_failed_execution_goes_to_its_dead_letter_queue(aws_lambda, stack, received):
     ends = {"SUCCEEDED": {"n": 1}, "FAILED": {"fail": True, "n": 2}, "TIMED_OUT": {"wait": 60, "n": 3}}
     for status, event in ends.items():
         start(aws_lambda, stack, f"lost-{status}", event)

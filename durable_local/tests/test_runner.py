@@ -13,8 +13,8 @@ from aws_durable_execution_sdk_python_testing.child_dispatcher import Unconfigur
 from aws_durable_execution_sdk_python_testing.execution import ExecutionStatus
 from aws_durable_execution_sdk_python_testing.invoker import InvokeResponse, LambdaInvoker
 
-from durable_local.gateway.functions import DurableConfig, FunctionVersion
-from durable_local.runner import runner
+from durable_local.function_reference import DurableConfig, FunctionVersion
+from durable_local.runner import invocations, runner
 from durable_local.runner.clock import ScaledScheduler
 from durable_local.runner.invoker import InvocationFailedError
 from durable_local.runner.lanes import THREADS, SharedThreadLane, SharedThreadRegistry
@@ -46,8 +46,8 @@ def store(tmp_path):
 @pytest.fixture
 def started(monkeypatch, store):
     """A runner on the store, of a handler that fails a number of times before it succeeds."""
-    monkeypatch.setattr(runner, "FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(runner, "LONGEST_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(invocations, "FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(invocations, "MAX_RETRY_SECONDS", 0.02)
     runners = []
 
     def start(failures, on_status_change):
@@ -85,19 +85,19 @@ def run(started):
     return to_its_end
 
 
-def test_failed_invocations_are_tried_again_beyond_the_testing_sdks_five(run):
+def test_failed_invocations_are_retried_more_than_five_times(run):
     execution, changes = run(failures=12)
     assert execution.current_status() is ExecutionStatus.SUCCEEDED
     assert changes == [ExecutionStatus.RUNNING, ExecutionStatus.SUCCEEDED]
 
 
-def test_failed_invocations_are_tried_until_the_execution_timeout(run):
+def test_failed_invocations_are_retried_until_the_execution_timeout(run):
     execution, changes = run(failures=1_000_000, execution_timeout=1)
     assert execution.current_status() is ExecutionStatus.TIMED_OUT
     assert changes == [ExecutionStatus.RUNNING, ExecutionStatus.TIMED_OUT]
 
 
-def test_no_execution_that_has_ended_is_in_memory(started, store, eventually):
+def test_no_ended_execution_is_in_memory(started, store, eventually):
     durable = started(0, lambda _change: None)
     names = [f"execution-{number}" for number in range(30)]
     with ThreadPoolExecutor(4) as callers:
@@ -116,7 +116,7 @@ def test_no_execution_that_has_ended_is_in_memory(started, store, eventually):
     ) == sorted(names)
 
 
-def test_an_execution_that_has_ended_is_read_as_it_was_to_the_microsecond(started, store):
+def test_an_ended_execution_is_read_exactly_as_it_was_stored(started, store):
     execution = run_one(started(1, lambda _change: None), "name")
     store.save(execution)
     read = store.load(execution.durable_execution_arn)
@@ -127,7 +127,7 @@ def test_an_execution_that_has_ended_is_read_as_it_was_to_the_microsecond(starte
     assert read.to_json_dict() == json.loads(json.dumps(execution.to_json_dict()))
 
 
-def test_an_execution_is_forgotten_at_the_end_of_its_retention(started, store):
+def test_an_execution_is_deleted_at_the_end_of_its_retention(started, store):
     execution = run_one(started(0, lambda _change: None), "name")
     end_of_retention = execution.ended + timedelta(days=1)
     assert store.expired(end_of_retention - timedelta(microseconds=1)) == []
@@ -153,7 +153,7 @@ def test_a_lane_runs_its_tasks_in_order_and_one_at_a_time():
     assert ran == list(range(200))
 
 
-def test_a_task_that_waits_for_a_thread_when_the_stack_ends_is_done_all_the_same(store):
+def test_a_queued_task_still_runs_when_the_stack_ends(store):
     """Whoever waits for it, a checkpoint of a handler's, would keep the front door's process alive."""
     registry = SharedThreadRegistry(store, ScaledScheduler(1))
     busy, go_on = threading.Barrier(THREADS + 1), threading.Event()
@@ -171,7 +171,7 @@ def test_a_task_that_waits_for_a_thread_when_the_stack_ends_is_done_all_the_same
     assert queued.result(PATIENCE_SECONDS) == "done"
 
 
-def test_a_stopped_lane_takes_no_more_tasks():
+def test_a_stopped_lane_accepts_no_more_tasks():
     with ThreadPoolExecutor(1) as threads:
         lane = SharedThreadLane(threads)
         lane.stop()
@@ -179,7 +179,7 @@ def test_a_stopped_lane_takes_no_more_tasks():
             lane.submit(print)
 
 
-def test_a_timer_that_is_replaced_while_it_ends_a_wait_still_wakes_the_execution(started, monkeypatch):
+def test_a_timer_replaced_at_the_end_of_a_wait_still_wakes_the_execution(started, monkeypatch):
     durable = started(0, lambda _: None)
     ending, let_go, invoked = threading.Event(), threading.Event(), threading.Event()
 

@@ -67,7 +67,7 @@ def deployed(sam, stack, tmp_path_factory):
             stack.client("dynamodb").delete_table(TableName=table)
 
 
-def test_an_order_goes_through_the_stack_that_sam_deployed(deployed, stack, eventually):
+def test_an_order_passes_the_stack_that_sam_deployed(deployed, stack, eventually):
     """On Lambda's Python: the bundle's compiled dependencies fit no other."""
     sample = next(
         json.loads(line, parse_float=Decimal)
@@ -86,7 +86,7 @@ def test_an_order_goes_through_the_stack_that_sam_deployed(deployed, stack, even
     assert eventually(state, 60)["state"] == {"S": "COMPLETED"}
 
 
-def test_sam_delete_removes_the_stack_and_keeps_the_tables_the_template_retains(sam, stack, tmp_path):
+def test_sam_delete_keeps_the_tables_that_the_template_retains(sam, stack, tmp_path):
     """DeletionPolicy: RetainExceptOnCreate.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-deletionpolicy.html

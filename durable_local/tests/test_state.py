@@ -58,7 +58,7 @@ def end(stack, arn, eventually):
     return get(stack, arn)
 
 
-def test_everything_goes_on_where_it_was(kept, eventually, tmp_path):
+def test_a_kept_stack_continues_after_a_restart(kept, eventually, tmp_path):
     """An execution in its wait, one in a step, one that invoked another; a queue's messages, a table's items."""
     with kept() as stack:
         waiting = start(stack, "Durable", wait=4, name="waiting")

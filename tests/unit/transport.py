@@ -7,7 +7,7 @@ from functools import cache
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 
-from durable_local.deploy.deployment import isolated_session
+from durable_local.clients import isolated_session
 
 
 class Body(io.BytesIO):

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from durable_local import environment_file, folder, keys, processes
+from durable_local import clients, environment_file, folder, keys, processes
 from durable_local.deploy import deployment, packaging
 from durable_local.errors import LocalStackError
 from durable_local.faults import Faults
-from durable_local.gateway.paths import HEALTH_PATH
+from durable_local.gateway.health import HEALTH_PATH
 from durable_local.processes import End
 from durable_local.settings import HOST, PORT_VARIABLE, REGION, REPOSITORY, Settings, process_environment
 
@@ -47,7 +47,7 @@ class LocalStack:
 
     def client(self, service: str, config: Config | None = None) -> Any:
         """A boto3 client of this stack."""
-        return deployment.client(self.endpoint, self._keys.credentials, service, config)
+        return clients.client(self.endpoint, self._keys.credentials, service, config)
 
     def workers(self, function: str) -> list[int]:
         """The process ids of a function's workers right now, idle or busy; by its logical id or its name."""

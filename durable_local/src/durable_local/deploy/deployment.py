@@ -1,19 +1,14 @@
-"""Deploys the template through CloudFormation, the same way for the first time and for every later one."""
+"""Deploys the template through CloudFormation: creates the stack or updates it."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
-import boto3
-import botocore.session
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.loaders import Loader
 
-from durable_local import keys
+from durable_local import clients, keys
 from durable_local.deploy.packaging import BUCKET
 from durable_local.errors import LocalStackError
 from durable_local.settings import REGION, Settings
@@ -23,7 +18,6 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
     from durable_local.deploy.packaging import Package
-    from durable_local.keys import Credentials
 
 CAPABILITIES = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
 NOTICE = "Not carried out by the local stack: "
@@ -32,41 +26,12 @@ DEPLOY_TIMEOUT_SECONDS = 300
 POLL_SECONDS = 0.1
 
 
-def isolated_session(**arguments: Any) -> boto3.session.Session:
-    """A boto3 session that reads no environment variable and no file under `~/.aws`; `arguments` as boto3 has them."""
-    variables = {
-        name: (config_name, None, default, convert)
-        for name, (config_name, _, default, convert) in botocore.session.Session.SESSION_VARIABLES.items()
-    }
-    for file in ("config_file", "credentials_file"):
-        variables[file] = (None, None, os.devnull, None)
-    session = botocore.session.Session(session_vars=variables)
-    # Three things botocore reads without these variables: AWS_S3_*, AWS_ENDPOINT_URL* and ~/.aws/models.
-    session.get_component("config_store").set_config_variable("s3", {})
-    session.set_config_variable("ignore_configured_endpoint_urls", value=True)
-    session.register_component("data_loader", Loader([Loader.BUILTIN_DATA_PATH], include_default_search_paths=False))
-    return boto3.session.Session(botocore_session=session, **arguments)
-
-
-def client(endpoint: str, credentials: Credentials, service: str, config: Config | None = None) -> Any:
-    """A boto3 client of the stack; no profile, file, proxy or region of the user's shell has an effect on it."""
-    base = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 2}, proxies={})
-    return isolated_session().client(
-        service,  # type: ignore[call-overload]
-        endpoint_url=endpoint,
-        region_name=REGION,
-        aws_access_key_id=credentials.access_key_id,
-        aws_secret_access_key=credentials.secret_access_key,
-        config=base.merge(config) if config else base,
-    )
-
-
 def _client(settings: Settings, service: str) -> Any:
-    return client(settings.endpoint, keys.of(settings).credentials, service)
+    return clients.client(settings.endpoint, keys.of(settings).credentials, service)
 
 
 def deploy(settings: Settings, package: Package) -> dict[str, str]:
-    """Creates or updates the stack and waits for it; its outputs.
+    """Creates or updates the stack, waits for it and returns its outputs.
 
     Raises LocalStackError with the first failed resource and its reason. A failed update is rolled back by
     CloudFormation: what was deployed before still runs.
@@ -83,7 +48,7 @@ def _deploy(settings: Settings, package: Package) -> dict[str, str]:
     s3 = _client(settings, "s3")
     with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-    # The template too: in the request itself it may have 51,200 bytes at most.
+    # The template too: in the request it may have at most 51,200 bytes.
     template_key = f"{settings.stack_name}/template.yaml"
     for key, content in {**package.archives, template_key: package.template.encode()}.items():
         s3.put_object(Bucket=BUCKET, Key=key, Body=content)
@@ -102,7 +67,7 @@ def _deploy(settings: Settings, package: Package) -> dict[str, str]:
 
 
 def _describe(cloudformation: CloudFormationClient, name: str) -> StackTypeDef | None:
-    """The stack, if there is one that can be updated; the remains of a failed creation are removed."""
+    """The stack, if there is one to update. Deletes a stack whose creation failed."""
     try:
         stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     except ClientError as error:
@@ -116,7 +81,7 @@ def _describe(cloudformation: CloudFormationClient, name: str) -> StackTypeDef |
 
 
 def _update(cloudformation: CloudFormationClient, request: dict[str, Any]) -> bool:
-    """False when the template and its parameters are what is deployed."""
+    """False when the template and its parameters are already deployed."""
     try:
         cloudformation.update_stack(**request)
     except ClientError as error:
@@ -142,13 +107,13 @@ def _finished(cloudformation: CloudFormationClient, settings: Settings) -> Stack
 
 
 def _failure(cloudformation: CloudFormationClient, settings: Settings, status: str) -> str:
-    """The first thing that went wrong in the latest deployment: what follows it are only its consequences."""
+    """The first failure of the latest deployment: later ones are its consequences."""
     reason = status
     for event in cloudformation.describe_stack_events(StackName=settings.stack_name)["StackEvents"]:
         name, state = event["LogicalResourceId"], event["ResourceStatus"]
         if state.endswith("_FAILED"):
             reason = f"{name} ({event['ResourceType']}): {event.get('ResourceStatusReason', state)}"
-        # Newest first: this is where the latest deployment began.
+        # Events are newest first: the latest deployment began here.
         if name == settings.stack_name and state in {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"}:
             break
     return f"{settings.template.name} could not be deployed: {' '.join(reason.split())}"
@@ -167,14 +132,13 @@ def physical_names(settings: Settings, resource_type: str) -> dict[str, str]:
 
 
 def notices(settings: Settings) -> list[str]:
-    """What MiniStack passed over in the template, as the events of the stack's resources tell: see
-    ministack/patches/dropped_properties.py."""
+    """What MiniStack ignored in the template, from the stack events: see ministack/patches/dropped_properties.py."""
     cloudformation: CloudFormationClient = _client(settings, "cloudformation")
     pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=settings.stack_name)
     latest: dict[str, str] = {}
     for event in (event for page in pages for event in page["StackEvents"]):
         if event["ResourceStatus"] in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
-            # Newest first.
+            # Events are newest first.
             latest.setdefault(f"{event['LogicalResourceId']} ({event['ResourceType']})", event["ResourceStatusReason"])
     return [f"{resource}: {reason}" for resource, reason in sorted(latest.items()) if reason.startswith(NOTICE)]
 

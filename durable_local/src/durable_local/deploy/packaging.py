@@ -1,8 +1,7 @@
-"""Puts the folders a template names where CloudFormation finds them, as `aws cloudformation package` does.
+"""Makes archives of the folders that a template names, as `aws cloudformation package` does.
 
-Not that command itself: its zip carries file times and whatever lies in the folder, so that running the tests
-once (byte code) or a fresh checkout would publish new versions of unchanged functions; and it takes longer to
-start than the whole deployment.
+Not with that command: its archives have file times and byte code, so a test run or a fresh clone would publish new
+versions of unchanged functions. It also needs more time to start than the whole deployment.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from durable_local.errors import LocalStackError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-# Resource type to the property that may name a local folder, and how the uploaded object is put there.
+# The property that may name a local folder, by resource type.
 CODE_PROPERTIES = {
     "AWS::Serverless::Function": "CodeUri",
     "AWS::Serverless::LayerVersion": "ContentUri",
@@ -37,14 +36,14 @@ BUCKET = "local-stack-artifacts"
 
 @dataclass(frozen=True)
 class Package:
-    """A template whose folders have become objects in `BUCKET`, and those objects by their keys."""
+    """A template with objects in `BUCKET` in place of folders, and those objects by their keys."""
 
     template: str
     archives: Mapping[str, bytes]
 
 
 def package(template: Path) -> Package:
-    """Reads the template and what it names; raises LocalStackError for what cannot be read."""
+    """Reads the template and its folders; raises LocalStackError for what cannot be read."""
     content = _read(template)
     archives: dict[str, bytes] = {}
     keys: dict[Path, str] = {}
@@ -77,7 +76,7 @@ def _read(template: Path) -> dict[str, Any]:
 def _code_places(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, bool]]:
     resources = (template.get("Resources") or {}).values()
     in_globals = (template.get("Globals") or {}).get("Function")
-    # `sam build` leaves the global folder as it stood, gives each function its own, and never looks there again.
+    # `sam build` keeps the global folder but gives each function its own. The global one may no longer exist.
     if isinstance(in_globals, dict) and any(map(_has_no_code_of_its_own, resources)):
         yield in_globals, "CodeUri", False
     for resource in resources:
@@ -93,7 +92,7 @@ def _has_no_code_of_its_own(resource: Any) -> bool:
 
 
 def _zip(source: Path) -> bytes:
-    """The same bytes for the same content, whatever its dates. `source` is resolved."""
+    """The same bytes for the same content and any file times. `source` is resolved."""
     if source.suffix == ".zip" and source.is_file():
         return source.read_bytes()
     if not source.is_dir():
@@ -110,7 +109,7 @@ def _zip(source: Path) -> bytes:
 
 
 def _files(folder: Path, parents: list[Path]) -> Iterator[Path]:
-    """The files to ship, sorted; links are followed inside the source folder.
+    """The files of the archive, sorted; follows links inside the source folder.
 
     `parents` are the resolved folders from the source to this one. Raises LocalStackError for a link that leaves the
     source, and for a link to one of `parents`, which would have no end.
@@ -118,7 +117,7 @@ def _files(folder: Path, parents: list[Path]) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.name in NEVER_SHIPPED or path.suffix == ".pyc":
             continue
-        # Not Path.resolve: of links in a circle it raises another error in each version of Python.
+        # Not Path.resolve: for a cycle of links, each version of Python raises another error.
         target = Path(os.path.realpath(path))
         if not target.is_relative_to(parents[0]):
             raise LocalStackError(f"{path} is a link to {target}, outside the source folder {parents[0]}")
@@ -131,7 +130,7 @@ def _files(folder: Path, parents: list[Path]) -> Iterator[Path]:
 
 
 class _Tagged:
-    """A short-form intrinsic (`!Sub ...`), kept as it stood."""
+    """A short-form intrinsic (`!Sub ...`), unchanged."""
 
     def __init__(self, tag: str, value: Any) -> None:
         self.tag = tag
@@ -139,7 +138,7 @@ class _Tagged:
 
 
 class _TemplateLoader(yaml.SafeLoader):
-    """YAML as CloudFormation reads it: short-form intrinsics, and dates are text."""
+    """Reads YAML as CloudFormation does: with short-form intrinsics, and dates as text."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - as the base class has it
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
@@ -148,7 +147,7 @@ class _TemplateLoader(yaml.SafeLoader):
 
 
 class _TemplateDumper(yaml.SafeDumper):
-    """Writes them back, without anchors: CloudFormation refuses those."""
+    """Writes the template without anchors, which CloudFormation refuses."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True

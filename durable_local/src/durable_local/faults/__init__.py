@@ -1,6 +1,4 @@
-"""Faults on request: what may go wrong between the functions, their callers and AWS, made to happen.
-
-Only a stack that was started for it has this room, `local_stack(faults=True)`:
+"""Faults on request, between the functions, their callers and AWS. Only with `local_stack(faults=True)`:
 
     stack.faults.add(Rule(Kill(Point.APPLIED), "dynamodb", "UpdateItem", text="ORDER-1", skip=1))
 

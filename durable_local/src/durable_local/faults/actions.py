@@ -1,8 +1,4 @@
-"""What can be done to a request. All times are in seconds of real time.
-
-Three points matter to whoever sent it: before it is applied, after it was applied and before it is answered, and
-after its answer is on its way.
-"""
+"""What a rule can do to a request. All times are seconds of real time."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ from pydantic import Field
 
 
 class Point(StrEnum):
-    """Where in the life of a request something is done to it."""
+    """When the action runs: before the request is applied, after that and before its answer, or after its answer."""
 
     BEFORE = "BEFORE"
     APPLIED = "APPLIED"
@@ -24,7 +20,7 @@ class Point(StrEnum):
 
 @dataclass(frozen=True)
 class Fail:
-    """Refused with AWS's error of that code, not applied."""
+    """The request fails with AWS's error of that code and is not applied."""
 
     status: int
     code: str
@@ -34,7 +30,7 @@ class Fail:
 
 @dataclass(frozen=True)
 class Answer:
-    """Answered with this, not applied."""
+    """The request gets this answer and is not applied."""
 
     body: str
     status: int = 200
@@ -44,7 +40,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Delay:
-    """Late: before it is applied, or its answer. A status change does not hold up those after it."""
+    """The request or its answer is delayed. A delayed status change does not delay later ones."""
 
     seconds: float
     at: Point = Point.BEFORE
@@ -53,7 +49,7 @@ class Delay:
 
 @dataclass(frozen=True)
 class Hold:
-    """Late until the rule is released or the rules are cleared."""
+    """The request or its answer waits until the rule is released or the rules are cleared."""
 
     at: Point = Point.BEFORE
     do: Literal["hold"] = field(default="hold", kw_only=True, repr=False)
@@ -61,7 +57,7 @@ class Hold:
 
 @dataclass(frozen=True)
 class Cut:
-    """The connection breaks: before the request is applied, or with its answer lost."""
+    """The connection breaks before the request is applied, or before its answer."""
 
     at: Point = Point.BEFORE
     do: Literal["cut"] = field(default="cut", kw_only=True, repr=False)
@@ -69,7 +65,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Twice:
-    """Applied twice: at once, the second answer given; or the second time `after` so long."""
+    """The request is applied twice: at once, with the second answer, or again `after` so many seconds."""
 
     after: float = 0
     do: Literal["twice"] = field(default="twice", kw_only=True, repr=False)
@@ -77,7 +73,7 @@ class Twice:
 
 @dataclass(frozen=True)
 class Kill:
-    """The worker that sent it is killed (SIGKILL)."""
+    """The worker that sent the request is killed (SIGKILL)."""
 
     at: Point = Point.BEFORE
     do: Literal["kill"] = field(default="kill", kw_only=True, repr=False)
@@ -85,7 +81,7 @@ class Kill:
 
 @dataclass(frozen=True)
 class Orphan:
-    """The worker that sent it is killed, and the request applied `after` so long all the same: a zombie's write."""
+    """The worker that sent the request is killed, and the request is applied `after` so many seconds."""
 
     after: float
     do: Literal["orphan"] = field(default="orphan", kw_only=True, repr=False)
@@ -93,7 +89,7 @@ class Orphan:
 
 @dataclass(frozen=True)
 class Stall:
-    """The worker that sent it stands still (SIGSTOP), then goes on. Before it is applied, the request does so too."""
+    """The worker stops (SIGSTOP) and continues after `seconds`. At `Point.BEFORE` the request waits too."""
 
     seconds: float
     at: Point = Point.BEFORE
@@ -102,16 +98,16 @@ class Stall:
 
 @dataclass(frozen=True)
 class Drop:
-    """A status change that never comes."""
+    """The status change is lost."""
 
     do: Literal["drop"] = field(default="drop", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)
 class Redeliver:
-    """A message that comes again `after` so long.
+    """The message is delivered again `after` so many seconds.
 
-    At ReceiveMessage its visibility timeout ends early, whatever the function is doing with it; at DeleteMessage its
+    At ReceiveMessage its visibility timeout ends early, while the function may still work on it. At DeleteMessage the
     deletion fails.
     """
 
@@ -130,5 +126,5 @@ TO_A_DELIVERY = (Redeliver, Delay)
 
 
 def point_of(action: Action) -> Point:
-    """Where the action is done."""
+    """The point of the action; `Point.BEFORE` for those without one."""
     return getattr(action, "at", Point.BEFORE)

@@ -1,4 +1,4 @@
-"""A test's hand on the faults of a running stack."""
+"""How a test sets the faults of a running stack."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from durable_local.errors import LocalStackError
-from durable_local.faults.control import INJECTIONS, REQUESTS, RULES
-from durable_local.gateway.paths import CONTROL_PREFIX
+from durable_local.faults.control import CONTROL_PREFIX, INJECTIONS, REQUESTS, RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,20 +24,20 @@ POLL_SECONDS = 0.02
 
 
 class Faults:
-    """Safe on any thread. Raises LocalStackError where the stack was not started with faults."""
+    """Safe on any thread. Raises LocalStackError if the stack was not started with faults."""
 
     def __init__(self, endpoint: str, keys: Keys, physical_name: Callable[[str], str]) -> None:
-        """`physical_name` is that of a function by its logical id, so that a rule may name either."""
+        """`physical_name`: a function's name by its logical id, so that a rule may use either."""
         self._address = urlsplit(endpoint).netloc
         self._keys = keys
         self._physical_name = physical_name
 
     def add(self, rule: Rule) -> int:
-        """In force when this returns; the rule's id."""
+        """Adds a rule, which is in force at the return; returns its id."""
         return self.add_all([rule])[0]
 
     def add_all(self, rules: list[Rule]) -> list[int]:
-        """All at once, in order; their ids."""
+        """Adds all rules at once, in order; returns their ids."""
         named = [replace(rule, function=rule.function and self._physical_name(rule.function)) for rule in rules]
         ids: list[int] = json.loads(self._ask("POST", "rules", RULES.dump_json(named)))
         return ids
@@ -52,16 +51,16 @@ class Faults:
         self._ask("DELETE", "rules")
 
     def injected(self, rule: int | None = None, after: int = 0) -> list[Injection]:
-        """What was in fact done, by this rule or by all, in order; without the first `after` of all."""
+        """What one rule or all rules have done, in order, without the first `after` of all."""
         injections = INJECTIONS.validate_json(self._ask("GET", f"injections?after={after}"))
         return [injection for injection in injections if rule in (None, injection.rule)]
 
     def requests(self, text: str = "") -> list[Request]:
-        """The requests seen whose text holds `text`, in the order in which they came; of 50,000 the latest."""
+        """The requests whose text contains `text`, in order of arrival; only the latest 50,000."""
         return REQUESTS.validate_json(self._ask("GET", f"requests?text={quote(text, safe='')}"))
 
     def wait(self, rule: int, times: int = 1, patience_seconds: float = 60) -> list[Injection]:
-        """Waits until the rule was carried out so many times (a Hold: until it holds so many); raises TimeoutError."""
+        """Waits until the rule was carried out (a Hold: holds a request) `times` times; raises TimeoutError."""
         deadline = time.monotonic() + patience_seconds
         while len(injected := self.injected(rule)) < times:
             if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""The path by which a test sets the rules, and MiniStack asks for them. See `client` for what it says."""
+"""The HTTP API by which a test sets the rules and MiniStack reads them. `client` calls it for a test."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pydantic import TypeAdapter
 
 from durable_local.faults.actions import Delay, Redeliver
 from durable_local.faults.rules import EVENT_SOURCE, Injection, Request, Rule
-from durable_local.gateway.paths import CONTROL_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from durable_local.faults.register import Register
 
+CONTROL_PREFIX = "/_local_stack/faults/"
 RULES = TypeAdapter(list[Rule])
 INJECTIONS = TypeAdapter(list[Injection])
 REQUESTS = TypeAdapter(list[Request])
@@ -30,8 +30,8 @@ class Control:
     def __init__(self, register: Register) -> None:
         self._register = register
 
-    async def __call__(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> web.Response:
-        """404 for what there is not."""
+    async def handle(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> web.Response:
+        """The answer; 404 for an unknown path."""
         answer: Any = None
         match method, path.removeprefix(CONTROL_PREFIX).split("/"):
             case "POST", ["rules"]:
@@ -51,9 +51,9 @@ class Control:
         return web.json_response(answer)
 
     async def _deliveries(self, asked: dict[str, Any]) -> list[float | None]:
-        """For each message that an event source mapping takes or deletes: after how many seconds it comes again.
+        """For each message that an event source mapping receives or deletes: in how many seconds it becomes visible.
 
-        None: as it is. Answered after the longest delay.
+        None: no change. Answers after the longest delay.
         """
         again: list[float | None] = []
         delay = 0.0

@@ -1,4 +1,4 @@
-"""Which of AWS's operations a request is, by AWS's own models."""
+"""Finds the AWS operation of a request in AWS's own models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PARAMETER = re.compile(r"\{[^}]+\}")
 
 
 def operation_of(method: str, path: str, headers: Mapping[str, str]) -> tuple[str, str] | None:
-    """Service and operation; None for services that no fault is known for. `path` as it came, without the query."""
+    """Service and operation; None for a service without faults. `path`: encoded, without the query."""
     if target := headers.get(TARGET):
         prefix, _, operation = target.partition(".")
         service = SERVICES.get(prefix.partition("_")[0])
@@ -31,7 +31,7 @@ def operation_of(method: str, path: str, headers: Mapping[str, str]) -> tuple[st
 
 @cache
 def _lambda_operations() -> tuple[tuple[str, re.Pattern[str], str], ...]:
-    """Method, path and name of each, those with the fewest parameters first: they are the more exact."""
+    """Method, path and name of each, with the fewest path parameters first: they are more exact."""
     operations = Loader().load_service_model("lambda", "service-2")["operations"].values()
     by_exactness = sorted(operations, key=lambda operation: operation["http"]["requestUri"].count("{"))
     return tuple(

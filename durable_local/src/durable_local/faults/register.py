@@ -1,4 +1,4 @@
-"""What is to be done, what has been done, and every request seen. Safe on any thread."""
+"""The rules, what they have done, and every request. Safe on any thread."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 
 from durable_local.faults.rules import Injection, Request, Rule
 
-MOST_REQUESTS = 50_000
-LONGEST_TEXT = 4096
+MAX_REQUESTS = 50_000
+MAX_TEXT_CHARACTERS = 4096
 
 
 @dataclass(eq=False)
 class Active:
-    """A rule, with how many requests it was about so far. `released` ends what it holds."""
+    """A rule and how many requests have matched it. `released` ends the requests that it holds."""
 
     number: int
     rule: Rule
@@ -23,7 +23,7 @@ class Active:
     released: Future[None] = field(default_factory=Future)
 
     def takes(self, request: Request) -> bool:
-        """Whether the rule is due now; counts the request if the rule is about it."""
+        """Whether the rule is due now; counts a request that matches."""
         if self.released.done() or not self.rule.matches(request):
             return False
         self.matched += 1
@@ -31,7 +31,7 @@ class Active:
         return done > 0 and (self.rule.times is None or done <= self.rule.times)
 
     def release(self) -> None:
-        """Ends the rule, and what it holds."""
+        """Ends the rule and releases the requests that it holds."""
         if not self.released.done():
             self.released.set_result(None)
 
@@ -44,10 +44,10 @@ class Register:
         self._added = 0
         self._active: dict[int, Active] = {}
         self._injections: list[Injection] = []
-        self._requests: deque[Request] = deque(maxlen=MOST_REQUESTS)
+        self._requests: deque[Request] = deque(maxlen=MAX_REQUESTS)
 
     def add(self, rules: list[Rule]) -> list[int]:
-        """The numbers under which they are known, from now on."""
+        """Adds the rules; returns their numbers."""
         with self._lock:
             first = self._added + 1
             self._added += len(rules)
@@ -56,30 +56,30 @@ class Register:
             return list(range(first, self._added + 1))
 
     def release(self, number: int) -> None:
-        """Ends a rule, and lets go what it holds; KeyError when there is no such rule."""
+        """Ends a rule and releases the requests that it holds; raises KeyError for an unknown rule."""
         with self._lock:
             self._active[number].release()
 
     def clear(self) -> None:
-        """Ends all rules, and what they hold. What was done and seen is remembered."""
+        """Ends all rules and releases the requests that they hold. Injections and requests stay."""
         with self._lock:
             for active in self._active.values():
                 active.release()
             self._active.clear()
 
     def due(self, request: Request) -> Active | None:
-        """Notes the request; the rule that is to be carried out on it.
+        """Stores the request; returns the rule to carry out on it.
 
-        Every rule counts it, so that the n-th request is the same one whatever other rules there are.
+        Every matching rule counts it, so the n-th request of a rule does not depend on other rules.
         """
         with self._lock:
-            self._requests.append(replace(request, text=request.text[:LONGEST_TEXT]))
+            self._requests.append(replace(request, text=request.text[:MAX_TEXT_CHARACTERS]))
             taking = [active for active in self._active.values() if active.takes(request)]
         return taking[0] if taking else None
 
     def done(self, active: Active, request: Request) -> None:
-        """Notes that the rule was carried out."""
-        shown = replace(request, text=request.text[:LONGEST_TEXT])
+        """Stores that the rule was carried out."""
+        shown = replace(request, text=request.text[:MAX_TEXT_CHARACTERS])
         with self._lock:
             self._injections.append(Injection(active.number, active.rule.label, shown))
 
@@ -89,6 +89,6 @@ class Register:
             return self._injections[after:]
 
     def requests(self, text: str = "") -> list[Request]:
-        """Those whose text holds `text`, in the order in which they came; of very many only the latest."""
+        """The requests whose text contains `text`, in order of arrival; only the latest `MAX_REQUESTS`."""
         with self._lock:
             return [request for request in self._requests if text in request.text]

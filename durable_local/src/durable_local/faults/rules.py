@@ -1,4 +1,4 @@
-"""Which requests something is done to, and what."""
+"""A rule: which requests it applies to, and what it does to them."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ from durable_local.faults.actions import (
 )
 
 STATUS_CHANGE = "status-change"
-"""The service under which an event of an execution's status is seen on its way to the bus; its text is the event's
-detail."""
+"""The service of a status event on its way to EventBridge. The request's text is the event's detail."""
 
 EVENT_SOURCE = "event-source"
-"""The service under which each message is seen that an event source mapping takes from a queue (`ReceiveMessage`) and
-deletes after its batch (`DeleteMessage`); its function is the one that the mapping feeds, its text the message."""
+"""The service of each message that an event source mapping receives (`ReceiveMessage`) and deletes after its batch
+(`DeleteMessage`). The request's function is the mapping's target, its text the message."""
 
 _ACTIONS = {STATUS_CHANGE: TO_A_STATUS_CHANGE, EVENT_SOURCE: TO_A_DELIVERY}
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request as the stack saw it come.
+    """A request to the stack.
 
     `service` and `operation` as in AWS's models ("lambda", "CheckpointDurableExecution"), or one of those above.
-    `function` is the name of the function whose worker sent it, and `pid` that worker; None for anybody else.
-    `text` is its path with the names in it, the name of the execution it starts, and its body.
+    `function` and `pid` are the function and process id of the worker that sent it; None for any other caller.
+    `text` is its path, the name of the execution that it starts, and its body.
     """
 
     service: str
@@ -43,12 +42,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Rule:
-    """Does `action` to requests of `service` and, where they are given, of `operation` and of `function`'s workers,
-    whose text holds `text`, or every one of several.
+    """Does `action` to requests of `service`, and of `operation` and `function` if given, that contain every `text`.
 
-    The first `skip` of them pass, then it is done `times` times (None: to all). What kills or stalls a worker passes
-    over requests that no worker sent. Of several rules that are due, the first added is the one. `label` is for
-    whoever counts. Raises ValueError for an action that cannot be done there.
+    The first `skip` requests pass, then `times` requests get the action (None: all). An action on a worker skips
+    requests that no worker sent. Of several due rules, the first added is used. `label` is the test's own. Raises
+    ValueError for an action that the service does not allow.
     """
 
     action: Action
@@ -68,7 +66,7 @@ class Rule:
             raise ValueError(f"{self.service} has no answer: {self.action}")
 
     def matches(self, request: Request) -> bool:
-        """Whether the rule is about this request."""
+        """Whether the request matches the rule."""
         texts = (self.text,) if isinstance(self.text, str) else self.text
         return (
             self.service == request.service
@@ -81,7 +79,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Injection:
-    """A rule that was in fact carried out: the id it was added under, its label, and what it was done to."""
+    """A rule that was carried out: its id, its label, and the request."""
 
     rule: int
     label: str

@@ -1,4 +1,4 @@
-"""Events of executions' status on their way from the runner to the bus: lost, late, doubled, out of order."""
+"""Faults of status events between the runner and EventBridge: lost, late, duplicated, out of order."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class FaultyStatusChanges:
-    """Sends an event on, or does what a rule says."""
+    """Sends an event, or does what a rule says."""
 
     def __init__(self, register: Register) -> None:
         self._register = register
 
-    def __call__(self, event: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None:
-        """Never waits: a late event is sent on a thread of its own, past those after it."""
+    def handle(self, event: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None:
+        """Never blocks: a late event is sent on a thread of its own, so later events can overtake it."""
         request = Request(STATUS_CHANGE, "PutEvents", None, None, event["Detail"])
         active = self._register.due(request)
         if active is None:

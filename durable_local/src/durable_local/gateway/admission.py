@@ -1,10 +1,8 @@
-"""Which requests the front door takes at all.
-
-Two kinds of caller must be kept out: web pages in the user's browser, and other users of this machine.
+"""Refuses requests of web pages in the user's browser and of other users of this machine.
 
 A browser says where a request comes from, and a page cannot change that: `Host` (also after DNS rebinding), `Origin`,
-`Sec-Fetch-Site`. Everybody else must name an access key of the stack, which only its user can read. No signature is
-verified: on the loopback, who could see the key of a request could take the request itself.
+`Sec-Fetch-Site`. Every other caller must send an access key of the stack, which only its user can read. No signature
+is verified: whoever can read a key on the loopback can read the whole request.
 """
 
 from __future__ import annotations
@@ -20,36 +18,37 @@ from urllib.parse import parse_qs, unquote
 
 from aiohttp import web
 
-from durable_local.gateway.paths import CONTROL_PREFIX, HEALTH_PATH, LARGEST_BODY
+from durable_local.faults.control import CONTROL_PREFIX
+from durable_local.gateway.health import HEALTH_PATH
 from durable_local.keys import SECRET_HEADER
 from durable_local.settings import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from durable_local.gateway.front_door import NextStep
+    from durable_local.gateway.incoming import Incoming
     from durable_local.keys import Keys
-
-    Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 logger = logging.getLogger(__name__)
 
-# MiniStack's own paths: reset, configuration, messages. Its aliases of LocalStack's are the same.
+# MiniStack's own paths (reset, configuration, messages), also under the names that LocalStack has for them.
 MINISTACK_PATH = re.compile(r"/+_(?:ministack|localstack)(?:/|$)")
-# Where a custom resource and a wait condition send their result. AWS hands out presigned URLs for it; here the random
-# id in the path is the key.
+# Custom resources and wait conditions send their results here. AWS issues presigned URLs for that; here the random id
+# in the path is the key.
 CLOUDFORMATION_ANSWER_PATH = re.compile(r"/_ministack/cfn-(?:response|signal)/[^/]+")
-# The invoke paths of API Gateway, which is public on AWS too; but not its management of WebSocket connections.
+# The invoke paths of API Gateway, which are public on AWS too, without its management of WebSocket connections.
 PUBLIC_API_PATH = re.compile(
     r"/(?:_aws/execute-api/[^/]+/[^/]*|restapis/[^/]+/[^/]*/_user_request_)(?!/@connections/)(?:/.*)?", re.DOTALL
 )
-# What AWS's APIs use. CONNECT would be carried out with another path than the one that is checked here.
+# The methods that AWS's APIs use. A CONNECT request would be executed with a path that is not checked here.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
-# The form of an access key id (IAM, AccessKey.AccessKeyId).
+# The format of an access key id (IAM, AccessKey.AccessKeyId).
 ACCESS_KEY_ID = re.compile(r"[A-Za-z0-9_]{16,128}")
 KEY_IN_AUTHORIZATION = re.compile(r"(?:AWS4-\S+ .*?Credential=([^/,\s]+)/|AWS ([^:\s]+):)")
 SIGNED_SERVICE = re.compile(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/")
 LAMBDA_PATH = re.compile(r"/20\d\d-\d\d-\d\d/")
-LONGEST_SHOWN = 100
+MAX_SHOWN_CHARACTERS = 100
 
 SOURCE_ENVIRONMENT = (
     "The request names no access key of this local stack. "
@@ -58,29 +57,28 @@ SOURCE_ENVIRONMENT = (
 
 
 class Admission:
-    """Stands before everything else that answers requests."""
+    """The first step: refuses a request or gives it to the next step."""
 
-    def __init__(self, handler: Handler, port: int, keys: Keys, is_issued: Callable[[str], Awaitable[bool]]) -> None:
-        """`is_issued`: whether the stack's own STS or IAM gave out an access key that is valid now."""
-        self._handler = handler
+    def __init__(self, port: int, keys: Keys, is_issued: Callable[[str], Awaitable[bool]]) -> None:
+        """`is_issued`: whether the stack's own STS or IAM issued an access key that is valid now."""
         self._hosts = {f"{HOST}:{port}", f"localhost:{port}"}
         self._keys = keys
         self._is_issued = is_issued
 
-    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The handler's answer, or a refusal."""
+    async def handle(self, request: Incoming, next_step: NextStep) -> web.StreamResponse:
+        """The next step's answer, or a refusal."""
         reason = self._foreign(request)
         if reason is not None:
-            logger.warning("refused: %s (%s %s)", reason, request.method, _shown(request.raw_path))
+            _log_refusal(reason, request)
             return web.Response(status=HTTPStatus.FORBIDDEN, text=f"The local stack refused this request: {reason}.\n")
         if not await self._names_a_key(request):
-            # One line for people; the client gets the words of the service it asked.
-            logger.warning("refused: no access key of this stack (%s %s)", request.method, _shown(request.raw_path))
+            # The log has one line for people. The client gets the error of the service that it called.
+            _log_refusal("no access key of this stack", request)
             return _unknown_key(request)
-        return await self._handler(request)
+        return await next_step(request)
 
-    def _foreign(self, request: web.BaseRequest) -> str | None:
-        """Why the request may not be from a program of the user's own; None if it can be."""
+    def _foreign(self, request: Incoming) -> str | None:
+        """Why the request may come from a web page; None if it cannot."""
         host = _only(request, "Host")
         own_origin = f"http://{host}"
         origin = _only(request, "Origin", absent=own_origin)
@@ -91,19 +89,19 @@ class Admission:
             f"Sec-Fetch-Site is {_shown(site)}": site in {"same-origin", "none"},
             "CORS preflights are not answered": request.method != "OPTIONS",
             f"the method is {_shown(request.method)}": request.method in METHODS,
-            "the request target is not a path": request.raw_path.startswith("/") and "#" not in request.raw_path,
+            "the request target is not a path": request.path.startswith("/") and "#" not in request.http.raw_path,
             "MiniStack's own paths are closed": (
                 _answers_cloudformation(request) or not MINISTACK_PATH.match(_path_at_ministack(request))
             ),
         }
         return next((reason for reason, holds in checks.items() if not holds), None)
 
-    async def _names_a_key(self, request: web.BaseRequest) -> bool:
-        if request.raw_path.startswith(CONTROL_PREFIX):
+    async def _names_a_key(self, request: Incoming) -> bool:
+        if request.path.startswith(CONTROL_PREFIX):
             given = request.headers.get(SECRET_HEADER, "").encode(errors="surrogateescape")
             return hmac.compare_digest(given, self._keys.internal.encode())
-        if (largest := _largest_body_without_key(request)) is not None:
-            request[LARGEST_BODY] = largest
+        if (max_bytes := _max_body_bytes_without_key(request)) is not None:
+            request.max_body_bytes = max_bytes
             return True
         key = _named_key(request)
         if key is None or not ACCESS_KEY_ID.fullmatch(key):
@@ -112,14 +110,18 @@ class Admission:
         return hmac.compare_digest(key.encode(), own.encode()) or await self._is_issued(key)
 
 
-def _path_at_ministack(request: web.BaseRequest) -> str:
-    """As MiniStack reads it: decoded. What is compared here must be what is carried out there."""
-    return unquote(request.raw_path.partition("?")[0])
+def _log_refusal(reason: str, request: Incoming) -> None:
+    logger.warning("refused: %s (%s %s)", reason, request.method, _shown(request.http.raw_path))
 
 
-def _largest_body_without_key(request: web.BaseRequest) -> int | None:
-    """The largest body, in bytes, of a request that needs no key; None for one that needs a key."""
-    if request.method == "GET" and request.raw_path == HEALTH_PATH:
+def _path_at_ministack(request: Incoming) -> str:
+    """The decoded path, as MiniStack reads it: the path that is checked must be the path that is executed."""
+    return unquote(request.path)
+
+
+def _max_body_bytes_without_key(request: Incoming) -> int | None:
+    """For a request that needs no key, the size in bytes that its body may have; None for one that needs a key."""
+    if request.method == "GET" and request.http.raw_path == HEALTH_PATH:
         return 0
     if _answers_cloudformation(request):
         return 4096  # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
@@ -128,34 +130,34 @@ def _largest_body_without_key(request: web.BaseRequest) -> int | None:
     return None
 
 
-def _answers_cloudformation(request: web.BaseRequest) -> bool:
+def _answers_cloudformation(request: Incoming) -> bool:
     return request.method == "PUT" and bool(CLOUDFORMATION_ANSWER_PATH.fullmatch(_path_at_ministack(request)))
 
 
-def _named_key(request: web.BaseRequest) -> str | None:
-    """The access key id that the request is signed with: in its header, else in the query of a presigned URL."""
+def _named_key(request: Incoming) -> str | None:
+    """The access key id of the request: from its header, else from the query of a presigned URL."""
     if found := KEY_IN_AUTHORIZATION.match(request.headers.get("Authorization", "")):
         return found[1] or found[2]
-    query = parse_qs(request.raw_path.partition("?")[2])
+    query = parse_qs(request.query)
     for name in ("X-Amz-Credential", "AWSAccessKeyId"):
         if name in query:
             return query[name][0].partition("/")[0]
     return None
 
 
-def _only(request: web.BaseRequest, header: str, absent: str = "") -> str:
-    """The header's value, `absent` if it is not there. Given twice, the values together: equal to no good one."""
+def _only(request: Incoming, header: str, absent: str = "") -> str:
+    """The header's value, or `absent`. Of a header that is sent twice, both values: no check accepts them."""
     values = request.headers.getall(header, [])
     return ", ".join(values) if values else absent
 
 
 def _shown(text: str) -> str:
-    """Somebody else's text, as one short line."""
-    return ascii(text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "...")
+    """Text of the caller as one short line."""
+    return ascii(text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + "...")
 
 
-def _unknown_key(request: web.BaseRequest) -> web.Response:
-    """In the protocol of the service that was asked, with its own error code and status.
+def _unknown_key(request: Incoming) -> web.Response:
+    """The refusal in the protocol of the called service, with its error code and status.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html,
     https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
@@ -163,7 +165,6 @@ def _unknown_key(request: web.BaseRequest) -> web.Response:
     signed = SIGNED_SERVICE.search(request.headers.get("Authorization", ""))
     service = signed[1] if signed else None
     content_type = request.headers.get("Content-Type", "")
-    path = request.raw_path
     if content_type.startswith("application/x-www-form-urlencoded"):
         return _xml("InvalidClientTokenId", "<ErrorResponse><Error><Type>Sender</Type>{}</Error></ErrorResponse>")
     if "X-Amz-Target" in request.headers:
@@ -173,7 +174,7 @@ def _unknown_key(request: web.BaseRequest) -> web.Response:
             if is_sqs
             else _json("UnrecognizedClientException", HTTPStatus.BAD_REQUEST)
         )
-    if service == "s3" or (service is None and not LAMBDA_PATH.match(path)):
+    if service == "s3" or (service is None and not LAMBDA_PATH.match(request.path)):
         return _xml("InvalidAccessKeyId", "<Error>{}</Error>")
     return _json("UnrecognizedClientException", HTTPStatus.FORBIDDEN)
 

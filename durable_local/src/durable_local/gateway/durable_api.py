@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
@@ -19,41 +20,48 @@ from aws_durable_execution_sdk_python_testing.web.models import HTTPRequest, HTT
 from aws_durable_execution_sdk_python_testing.web.serialization import JSONSerializer
 
 from durable_local.errors import ApiError, invalid_parameter, not_found
+from durable_local.function_reference import FunctionReference
 from durable_local.gateway import history
-from durable_local.gateway.functions import FunctionReference
 from durable_local.runner.pause import Pause
 from durable_local.runner.store import Selection, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Executor
 
+    from durable_local.gateway.front_door import NextStep
+    from durable_local.gateway.incoming import Incoming
     from durable_local.runner.record import ExecutionRecord
     from durable_local.runner.runner import DurableRunner
     from durable_local.runner.store import Store
 
+PREFIX = "/2025-12-01/"
 EXECUTION_ARN = re.compile(
     r"arn:[a-zA-Z0-9-]+:lambda:[a-zA-Z0-9-]+:\d{12}:function:[a-zA-Z0-9_-]+:(?:\$LATEST(?:\.PUBLISHED)?|[0-9]+)"
     r"/durable-execution/[a-zA-Z0-9_-]+/[a-zA-Z0-9_-]+"
 )
 STATUSES = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "PAUSING", "PAUSED", "DELETING")
-# What the runner's router does not know: method, ARN, verb.
+# Operations that the runner's router does not know.
 MANAGEMENT_PATH = re.compile(r"/2025-12-01/durable-executions/([^/]+)(?:/(pause|resume))?")
 CLIENT_TOKEN = re.compile(r"[\x21-\x7e]{1,64}")
-LONGEST_REASON = 1024
-LARGEST_PAGE = 1000
-DEFAULT_PAGE = 100
+MAX_REASON_CHARACTERS = 1024
+MAX_PAGE_ITEMS = 1000
+DEFAULT_PAGE_ITEMS = 100
 
 Query = dict[str, list[str]]
 Versions = frozenset[str] | None
 
 
 class DurableApi:
-    """Calls block (a checkpoint waits for its execution's lane), so they belong on a thread.
+    """Answers the requests below `PREFIX`.
 
-    `versions`: those that a function's qualifier stands for now, None for all; raises ApiError (404).
+    `versions`: the versions that a function's qualifier means now, None for all; raises ApiError (404).
     """
 
-    def __init__(self, runner: DurableRunner, store: Store, versions: Callable[[FunctionReference], Versions]) -> None:
+    def __init__(
+        self, runner: DurableRunner, store: Store, versions: Callable[[FunctionReference], Versions], threads: Executor
+    ) -> None:
+        self._threads = threads
         self._store = store
         self._versions = versions
         self._runner = runner
@@ -68,9 +76,17 @@ class DurableApi:
             routes.CallbackHeartbeatRoute: handlers.SendDurableExecutionCallbackHeartbeatHandler(runner),
         }
 
-    def __call__(self, method: str, raw_path: str, body: bytes) -> web.Response:
-        """`raw_path` as it came: an ARN holds slashes, so only its encoded form separates it from the rest."""
-        path, _, query_text = raw_path.partition("?")
+    async def handle(self, request: Incoming, next_step: NextStep) -> web.StreamResponse:
+        """Raises ApiError for what Lambda refuses."""
+        if not request.path.startswith(PREFIX):
+            return await next_step(request)
+        body, loop = await request.body(), asyncio.get_running_loop()
+        # A checkpoint blocks: it waits for the lane of its execution.
+        return await loop.run_in_executor(
+            self._threads, self._answer, request.method, request.path, request.query, body
+        )
+
+    def _answer(self, method: str, path: str, query_text: str, body: bytes) -> web.Response:
         query = parse_qs(query_text)
         managed = MANAGEMENT_PATH.fullmatch(path)
         if managed and (method, managed[2]) in {("POST", "pause"), ("POST", "resume"), ("DELETE", None)}:
@@ -111,7 +127,7 @@ class DurableApi:
             raise not_found(message) from None
 
     def _manage(self, arn: str, verb: str | None, body: bytes) -> web.Response:
-        """PauseDurableExecution, ResumeDurableExecution and, without a verb, DeleteDurableExecution: all 202."""
+        """PauseDurableExecution, ResumeDurableExecution or, without a verb, DeleteDurableExecution: all answer 202."""
         self._execution(arn)
         if verb is None:
             return _json({"DeletionRequestTimestamp": self._runner.delete(arn)}, HTTPStatus.ACCEPTED)
@@ -119,8 +135,8 @@ class DurableApi:
         token, reason = request.get("ClientToken"), request.get("Reason")
         if token is not None and not CLIENT_TOKEN.fullmatch(str(token)):
             raise invalid_parameter(f"ClientToken must be 1 to 64 printable characters; it was {token!r}.")
-        if reason is not None and len(str(reason)) > LONGEST_REASON:
-            raise invalid_parameter(f"Reason may have {LONGEST_REASON} characters.")
+        if reason is not None and len(str(reason)) > MAX_REASON_CHARACTERS:
+            raise invalid_parameter(f"Reason may have {MAX_REASON_CHARACTERS} characters.")
         if verb == "pause":
             timeout_paused = request.get("ExecutionTimeoutPaused") is not False
             self._runner.pause(arn, Pause(self._runner.now(), timeout_paused, reason, token))
@@ -139,10 +155,10 @@ class DurableApi:
         )
 
     def _callback_error(self, route: routes.Route) -> ApiError | None:
-        """Why a callback is not taken; None if it is, or if the request is not about one.
+        """Why a callback is refused; None if it is not, or if the request is about something else.
 
-        The runner calls every failure ResourceNotFoundException. In Lambda's model a callback that has been
-        completed or has timed out is CallbackTimeoutException.
+        The runner answers every failure with ResourceNotFoundException. In Lambda's model, a callback that was
+        completed or timed out is CallbackTimeoutException.
         """
         callback_id = getattr(route, "callback_id", None)
         if callback_id is None:
@@ -161,7 +177,7 @@ class DurableApi:
         return ApiError("CallbackTimeoutException", "The callback has expired or has already been completed.")
 
     def _complete_details(self, body: dict[str, Any], record: ExecutionRecord, query: Query) -> None:
-        """What Lambda's GetDurableExecution has and the runner's lacks."""
+        """Adds the fields of Lambda's GetDurableExecution that the runner does not have."""
         started = record.start_input
         body["DurableConfig"] = {
             "ExecutionTimeout": started.execution_timeout_seconds,
@@ -185,11 +201,11 @@ class DurableApi:
     def _list(self, function: str, query: Query) -> dict[str, Any]:
         """ListDurableExecutionsByFunction.
 
-        The runner's own knows one status, no dates as boto3 writes them, no qualifier and no function that is not
-        there, and sorts the other way round: Lambda's default is newest first.
+        The runner's own operation filters by one status only, reads no dates of boto3, ignores the qualifier and
+        unknown functions, and returns the oldest first. Lambda returns the newest first.
 
-        No execution names an alias: one in `Qualifier` means the versions it has now. That is our reading of "the
-        function version to filter executions by", whose pattern lets an alias pass.
+        An execution has a version and no alias, so an alias in `Qualifier` means the versions that it has now. That
+        is our reading of "the function version to filter executions by": its pattern allows an alias.
         """
         reference = FunctionReference.parse(function, _one(query, "Qualifier"))
         selection = _selection(reference.name, self._versions(reference), query)
@@ -207,7 +223,7 @@ class DurableApi:
 
 def _request(route: routes.Route, method: str, query: Query, body: bytes) -> HTTPRequest:
     if isinstance(route, routes.StopDurableExecutionRoute) and body:
-        # In Lambda's model the whole body is the error; the runner looks for it one level down, and drops it.
+        # In Lambda's model the body is the error. The runner expects the error in a field of the body.
         body = b'{"Error":' + body + b"}"
     if isinstance(route, routes.BytesPayloadRoute):
         return HTTPRequest.from_raw_bytes(body, method, route, {}, query)
@@ -234,7 +250,7 @@ def _json(content: Any, status: int = HTTPStatus.OK) -> web.Response:
 
 
 def _api_error(response: HTTPResponse) -> ApiError:
-    """The runner's answer, whose `Type` is the code that Lambda sends as a header."""
+    """The runner's answer as an error. Its `Type` is the code that Lambda sends in a header."""
     body = response.body
     return ApiError(
         code=body.get("Type", "ServiceException"),
@@ -254,10 +270,10 @@ def _one(query: Query, name: str) -> str | None:
 
 def _page_size(query: Query) -> int:
     text = _one(query, "MaxItems") or "0"
-    if not text.isdecimal() or int(text) > LARGEST_PAGE:
-        message = f"MaxItems must be a number from 0 to {LARGEST_PAGE}; it was {text!r}."
+    if not text.isdecimal() or int(text) > MAX_PAGE_ITEMS:
+        message = f"MaxItems must be a number from 0 to {MAX_PAGE_ITEMS}; it was {text!r}."
         raise invalid_parameter(message)
-    return int(text) or DEFAULT_PAGE
+    return int(text) or DEFAULT_PAGE_ITEMS
 
 
 def _selection(function: str, versions: Versions, query: Query) -> Selection:
@@ -277,7 +293,7 @@ def _selection(function: str, versions: Versions, query: Query) -> Selection:
 
 
 def _time(query: Query, name: str) -> datetime | None:
-    """boto3 writes ISO 8601 into the query; the runner would want seconds."""
+    """boto3 sends ISO 8601, the runner expects seconds."""
     text = _one(query, name)
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""Stands before the front door, and does to requests what the rules say."""
+"""Does to requests what the rules of the fault register say."""
 
 from __future__ import annotations
 
@@ -13,25 +13,11 @@ from aiohttp import web
 
 from durable_local import processes
 from durable_local.errors import ApiError
-from durable_local.faults.actions import (
-    Answer,
-    Cut,
-    Delay,
-    Fail,
-    Hold,
-    Kill,
-    Orphan,
-    Point,
-    Stall,
-    Twice,
-    point_of,
-)
-from durable_local.faults.control import Control
+from durable_local.faults.actions import Answer, Cut, Delay, Fail, Hold, Kill, Orphan, Point, Stall, Twice, point_of
+from durable_local.faults.control import CONTROL_PREFIX, Control
 from durable_local.faults.operations import operation_of
 from durable_local.faults.rules import Request
-from durable_local.gateway.front_door import refusal
-from durable_local.gateway.paths import CONTROL_PREFIX
-from durable_local.runner.slots import HANDLER
+from durable_local.ministack.child import HANDLER
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -39,61 +25,52 @@ if TYPE_CHECKING:
     from typing import Any
 
     from durable_local.faults.register import Active, Register
-    from durable_local.gateway.front_door import FrontDoor
+    from durable_local.gateway.front_door import NextStep
+    from durable_local.gateway.incoming import Incoming
 
-# The signal that a worker gets first.
-STRIKES = {Kill: signal.SIGKILL, Orphan: signal.SIGKILL, Stall: signal.SIGSTOP}
-# In the user agent of a worker's SDK: see ministack/patches/callers.py.
+# The signal that the action sends to the worker.
+SIGNALS = {Kill: signal.SIGKILL, Orphan: signal.SIGKILL, Stall: signal.SIGSTOP}
+# In the user agent of an SDK inside a worker: see ministack/patches/callers.py.
 CALLER = re.compile(rf"\bapp/{re.escape(HANDLER)}-(\d+)\b")
 
 
-class FaultyDoor:
-    """Answers a request by the front door behind it, or as a rule wants it."""
+class FaultInjection:
+    """Gives a request to the next step, or does what a rule says."""
 
-    def __init__(self, door: FrontDoor, register: Register, directory: Path) -> None:
-        self._door = door
+    def __init__(self, register: Register, directory: Path) -> None:
         self._register = register
         self._directory = directory
         self._control = Control(register)
         self._later: set[asyncio.Task[Any]] = set()
 
-    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        """As the front door's."""
-        # Whole, unlike the front door's: a rule reads the body, and may have it applied twice.
-        try:
-            body = await self._door.body_of(request)
-        except ApiError as error:
-            return refusal(error)
-        if request.raw_path.startswith(CONTROL_PREFIX):
-            return await self._control(request.method, request.path, request.query, body)
+    async def handle(self, request: Incoming, next_step: NextStep) -> web.StreamResponse:
+        """Reads the whole body: a rule matches text in it, and may apply the request twice."""
+        body = await request.body()
+        if request.path.startswith(CONTROL_PREFIX):
+            return await self._control.handle(request.method, request.path, request.http.query, body)
         seen = self._seen(request, body)
         active = self._register.due(seen) if seen is not None else None
         if seen is None or active is None:
-            return await self._door.answer(request, body)
-        return await _Fault(self, active, seen, request, body).answer()
+            return await next_step(request)
+        return await _Fault(self, active, seen, request, next_step).answer()
 
-    def _seen(self, request: web.BaseRequest, body: bytes) -> Request | None:
-        path, _, query = request.raw_path.partition("?")
-        operation = operation_of(request.method, path, request.headers)
+    def _seen(self, request: Incoming, body: bytes) -> Request | None:
+        operation = operation_of(request.method, request.path, request.headers)
         if operation is None:
             return None
         caller = CALLER.search(request.headers.get("User-Agent", ""))
         pid = int(caller[1]) if caller else None
         function = processes.worker(self._directory, pid) if pid else None
         name = request.headers.get("X-Amz-Durable-Execution-Name", "")
-        text = "\n".join([unquote(path), unquote(query), name, body.decode(errors="replace")])
+        text = "\n".join([unquote(request.path), unquote(request.query), name, body.decode(errors="replace")])
         return Request(*operation, function, pid if function else None, text)
 
-    async def apply(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        """What the request asks for, done."""
-        return await self._door.answer(request, body)
-
     def done(self, active: Active, seen: Request) -> None:
-        """Counts what was carried out."""
+        """Counts an action that was carried out."""
         self._register.done(active, seen)
 
     def signal(self, seen: Request, number: signal.Signals) -> bool:
-        """Sends a signal to the worker that made the request; False when it is gone."""
+        """Sends a signal to the worker that made the request; False when that process has ended."""
         if seen.pid is None or processes.worker(self._directory, seen.pid) != seen.function:
             return False
         try:
@@ -103,7 +80,7 @@ class FaultyDoor:
         return True
 
     def later(self, seconds: float, what: Coroutine[Any, Any, Any]) -> None:
-        """Does it then, whatever becomes of the request."""
+        """Runs `what` after `seconds`, also when the request is cancelled."""
 
         async def wait() -> None:
             await asyncio.sleep(seconds)
@@ -117,22 +94,22 @@ class FaultyDoor:
 class _Fault:
     """One rule, carried out on one request.
 
-    An answer of more than a megabyte may have been streamed to the caller by the time it was applied: what is to
-    happen between the two then comes too late. No function here gets one.
+    A response of more than a megabyte is streamed: the caller may have it before an action at `Point.APPLIED`. No
+    function of the tests gets such a response.
     """
 
     def __init__(
-        self, faulty: FaultyDoor, active: Active, seen: Request, request: web.BaseRequest, body: bytes
+        self, faults: FaultInjection, active: Active, seen: Request, request: Incoming, next_step: NextStep
     ) -> None:
-        self._faulty = faulty
+        self._faults = faults
         self._active = active
         self._action = active.rule.action
         self._seen = seen
         self._request = request
-        self._body = body
+        self._next_step = next_step
 
     async def answer(self) -> web.StreamResponse:
-        """The answer of the front door, or what the action makes of it."""
+        """The next step's answer, or the one of the action."""
         at = point_of(self._action)
         if at is Point.BEFORE and (instead := await self._carry_out()) is not None:
             return instead
@@ -140,21 +117,21 @@ class _Fault:
         if at is Point.APPLIED and (instead := await self._carry_out()) is not None:
             return instead
         if at is Point.ANSWERED:
-            await answer.prepare(self._request)
+            await answer.prepare(self._request.http)
             await answer.write_eof()
             await self._carry_out()
         return answer
 
     async def _apply(self) -> web.StreamResponse:
-        return await self._faulty.apply(self._request, self._body)
+        return await self._next_step(self._request)
 
     async def _carry_out(self) -> web.StreamResponse | None:
-        """Counts the action if it was done. An answer when the request ends with it, None when it goes on."""
-        strike = STRIKES.get(type(self._action))
-        if strike is not None and not self._faulty.signal(self._seen, strike):
+        """Counts the action if it was carried out. An answer when the action ends the request, else None."""
+        number = SIGNALS.get(type(self._action))
+        if number is not None and not self._faults.signal(self._seen, number):
             return None
-        self._faulty.done(self._active, self._seen)
-        await self._take_time()
+        self._faults.done(self._active, self._seen)
+        await self._wait_or_repeat()
         match self._action:
             case Fail(status, code, message):
                 return _failure(status, code, message)
@@ -164,33 +141,33 @@ class _Fault:
                 return self._cut()
         return None
 
-    async def _take_time(self) -> None:
+    async def _wait_or_repeat(self) -> None:
         match self._action:
             case Delay(seconds):
                 await asyncio.sleep(seconds)
             case Hold():
-                # Shielded: others wait for the same release.
+                # Shielded, because other requests wait for the same release.
                 await asyncio.shield(asyncio.wrap_future(self._active.released))
             case Twice(0):
                 await self._apply()
             case Twice(after) | Orphan(after):
-                self._faulty.later(after, self._apply())
+                self._faults.later(after, self._apply())
             case Stall(seconds, Point.BEFORE):
                 await asyncio.sleep(seconds)
-                self._faulty.signal(self._seen, signal.SIGCONT)
+                self._faults.signal(self._seen, signal.SIGCONT)
             case Stall(seconds):
-                self._faulty.later(seconds, self._go_on())
+                self._faults.later(seconds, self._continue_worker())
 
-    async def _go_on(self) -> None:
-        self._faulty.signal(self._seen, signal.SIGCONT)
+    async def _continue_worker(self) -> None:
+        self._faults.signal(self._seen, signal.SIGCONT)
 
     def _cut(self) -> web.Response:
-        if self._request.transport is not None:
-            self._request.transport.abort()
+        if self._request.http.transport is not None:
+            self._request.http.transport.abort()
         return web.Response()
 
 
 def _failure(status: int, code: str, message: str) -> web.Response:
-    """Lambda's SDK reads the code from a header, DynamoDB's and SQS's from the body: the answer has both."""
+    """The error code in a header, where Lambda's SDK reads it, and in the body, where DynamoDB's and SQS's do."""
     error = ApiError(code, message, status, {"__type": code})
     return web.Response(status=error.status, headers=error.headers, body=error.body)

@@ -1,6 +1,6 @@
-"""GetDurableExecutionHistory: the runner's events, those it does not know of, and Lambda's paging.
+"""GetDurableExecutionHistory: the runner's events, the events that the runner does not have, and Lambda's paging.
 
-The runner leaves out data unless it is asked for it, where Lambda's default is to include it.
+Without `IncludeExecutionData`, Lambda returns data and the runner does not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from durable_local.runner.runner import DurableRunner
 
 INVOCATION = "InvocationCompleted"
-MORE_THAN_ANY = 1_000_000
+MAX_EVENTS = 1_000_000
 
 
 def page(
@@ -28,7 +28,7 @@ def page(
     with_data: bool,
     newest_first: bool,
 ) -> dict[str, Any]:
-    """One page of the answer; raises ApiError for a marker that was not given out."""
+    """One page of the answer; raises ApiError for an unknown marker."""
     events = _events(runner, record, with_data=with_data)
     if newest_first:
         events.reverse()
@@ -36,7 +36,7 @@ def page(
     if marker is not None:
         if not marker.isdecimal():
             raise invalid_parameter("Marker is not one that this operation returned.")
-        # The id of the last event of the page before: ids stay while events are added.
+        # The id of the last event of the page before. Ids do not change when events are added.
         seen = int(marker)
         passed = (event["EventId"] >= seen if newest_first else event["EventId"] <= seen for event in events)
         first = sum(passed)
@@ -49,7 +49,7 @@ def page(
 def _events(runner: DurableRunner, record: ExecutionRecord, *, with_data: bool) -> list[dict[str, Any]]:
     """All of them in order, numbered from 1."""
     history = runner.get_execution_history(
-        record.durable_execution_arn, include_execution_data=with_data, max_items=MORE_THAN_ANY
+        record.durable_execution_arn, include_execution_data=with_data, max_items=MAX_EVENTS
     )
     events = [*_invocations(record, with_data=with_data)]
     events.extend(event.to_dict() for event in history.events if event.event_type != INVOCATION)
@@ -61,7 +61,7 @@ def _events(runner: DurableRunner, record: ExecutionRecord, *, with_data: bool) 
 
 
 def _invocations(record: ExecutionRecord, *, with_data: bool) -> Iterator[dict[str, Any]]:
-    """Anew: when the runner numbers its events, it drops the details of these."""
+    """The runner drops the details of these events when it numbers them, so they are made here."""
     for completion in record.invocation_completions:
         details = completion.to_dict()
         if error := record.invocation_errors.get(completion.request_id):

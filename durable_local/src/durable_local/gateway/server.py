@@ -1,4 +1,4 @@
-"""The front door's process: MiniStack below it, the durable runner in it, and how all end together."""
+"""The front door's process: it starts MiniStack and the durable runner, serves requests, and ends all of them."""
 
 from __future__ import annotations
 
@@ -17,38 +17,42 @@ from durable_local import keys
 from durable_local.errors import LocalStackError
 from durable_local.faults.register import Register
 from durable_local.faults.status_changes import FaultyStatusChanges
-from durable_local.gateway import front_door
 from durable_local.gateway.admission import Admission
 from durable_local.gateway.durable_api import DurableApi
-from durable_local.gateway.faults import FaultyDoor
-from durable_local.gateway.functions import FunctionReference, Functions, FunctionVersion
+from durable_local.gateway.faults import FaultInjection
+from durable_local.gateway.front_door import FrontDoor
+from durable_local.gateway.functions import Functions
+from durable_local.gateway.health import Health
 from durable_local.gateway.invoke import DurableInvoke
+from durable_local.gateway.ministack_proxy import MiniStackProxy, client_session
 from durable_local.ministack.child import MiniStack
-from durable_local.runner.chained import DeployedFunctions
+from durable_local.runner.children import ChildDispatcher
 from durable_local.runner.invoker import MiniStackInvoker
-from durable_local.runner.named_starts import Executions
+from durable_local.runner.named_starts import NamedStarts
 from durable_local.runner.quota import StartQuota
 from durable_local.runner.runner import DurableRunner
-from durable_local.runner.status_events import Reports
+from durable_local.runner.status_events import StatusEvents
 from durable_local.runner.store import Store
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator
 
+    from durable_local.function_reference import FunctionReference, FunctionVersion
+    from durable_local.gateway.front_door import Step
     from durable_local.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# Durable API calls are short but block; the durable SDK makes a few at a time per handler.
+# Calls of the durable API are short but block. The durable SDK makes a few at a time in each handler.
 API_THREADS = 32
 
 
 def serve(settings: Settings, listener: socket.socket, ready: int, *, owned: bool) -> int:
-    """Runs until told to stop; the exit code.
+    """Runs until SIGTERM or SIGINT; returns the exit code.
 
-    `ready` is a file descriptor that gets one line: "ready", or why not. `owned`: end also when standard input
-    closes, so that a stack started by a test cannot outlive it.
+    `ready` is a file descriptor that gets one line: "ready", or the error. `owned`: ends also when standard input
+    closes, so that no stack outlives the test that started it.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("aws_durable_execution_sdk_python_testing").setLevel(logging.WARNING)
@@ -61,12 +65,12 @@ def serve(settings: Settings, listener: socket.socket, ready: int, *, owned: boo
 
 
 async def _serve(settings: Settings, listener: socket.socket, ready: int, *, owned: bool) -> int:
-    told_to_stop = asyncio.Event()
+    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told_to_stop.set)
+        loop.add_signal_handler(number, stop.set)
     if owned:
-        await _stop_when_standard_input_closes(told_to_stop)
+        await _stop_when_standard_input_closes(stop)
 
     ministack = await MiniStack.start(settings, keys.of(settings))
     try:
@@ -74,7 +78,7 @@ async def _serve(settings: Settings, listener: socket.socket, ready: int, *, own
             _tell(ready, "ready")
             logger.info("ready at %s, MiniStack on port %d", settings.endpoint, ministack.address.port)
             ended = asyncio.create_task(ministack.ended())
-            stopped = asyncio.create_task(told_to_stop.wait())
+            stopped = asyncio.create_task(stop.wait())
             await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
             if ended.done():
@@ -89,14 +93,15 @@ async def _serve(settings: Settings, listener: socket.socket, ready: int, *, own
 @contextlib.asynccontextmanager
 async def _listening(settings: Settings, ministack: MiniStack, listener: socket.socket) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
-    # Daemons: one that waits for a checkpoint when its lane ends would keep this process alive for ever.
+    # Daemon threads: one that waits for a checkpoint while the lanes end must not keep this process alive.
     threads = DaemonThreadPool(API_THREADS, thread_name_prefix="durable-api")
     store = Store((settings.state if settings.keep else settings.temporary) / "executions.sqlite", keep=settings.keep)
     register = Register()
     address = ministack.address
-    reports = Reports(address, FaultyStatusChanges(register)) if settings.faults else Reports(address)
+    faults = FaultyStatusChanges(register).handle if settings.faults else None
+    status_events = StatusEvents(address, faults) if faults else StatusEvents(address)
     invoker = MiniStackInvoker(address, settings.concurrency, store)
-    async with front_door.client_session() as session:
+    async with client_session() as session:
         functions = Functions(session, address)
 
         def describe(reference: FunctionReference) -> FunctionVersion:
@@ -108,28 +113,30 @@ async def _listening(settings: Settings, ministack: MiniStack, listener: socket.
         durable = DurableRunner(
             store,
             invoker,
-            DeployedFunctions(describe, invoker),
+            ChildDispatcher(describe, invoker),
             settings.concurrency,
             time_scale=settings.time_scale,
-            on_status_change=reports,
+            on_status_change=status_events.add,
         )
         durable.start()
-        door = front_door.FrontDoor(
-            session,
-            address,
-            functions,
-            DurableInvoke(durable, Executions(durable, store, StartQuota(settings.starts_per_second)), threads),
-            DurableApi(durable, store, versions),
-            threads,
-            identity=_identity(settings),
-        )
-        outer_door = FaultyDoor(door, register, settings.directory) if settings.faults else door
-        admission = Admission(outer_door, settings.port, address.keys, door.is_issued)
-        runner = web.ServerRunner(front_door.server(admission), shutdown_timeout=0.5)
+        starts = NamedStarts(durable, store, StartQuota(settings.starts_per_second))
+        proxy = MiniStackProxy(session, address)
+        # A request passes these steps in this order. Each step answers it or gives it to the next one.
+        steps: list[Step] = [
+            Admission(settings.port, address.keys, proxy.is_issued),
+            *([FaultInjection(register, settings.directory)] if settings.faults else []),
+            DurableInvoke(functions, durable, starts, threads),
+            DurableApi(durable, store, versions, threads),
+            Health(settings),
+            proxy,
+        ]
+        # Paths and bodies reach the steps exactly as the client sent them.
+        server = web.Server(FrontDoor(steps).handle, access_log=None, auto_decompress=False, keepalive_timeout=75)
+        runner = web.ServerRunner(server, shutdown_timeout=0.5)
         await runner.setup()
         await web.SockSite(runner, listener).start()
-        if resumed := await loop.run_in_executor(threads, durable.resume):
-            logger.info("%d executions go on", resumed)
+        if restored := await loop.run_in_executor(threads, durable.restore):
+            logger.info("%d executions continue", restored)
         try:
             yield
         finally:
@@ -137,17 +144,7 @@ async def _listening(settings: Settings, ministack: MiniStack, listener: socket.
             await runner.cleanup()
             threads.shutdown(wait=False, cancel_futures=True)
             store.close()
-            await asyncio.to_thread(reports.close)
-
-
-def _identity(settings: Settings) -> dict[str, str]:
-    """What the stack says of itself to whoever asks whether it runs."""
-    return {
-        "directory": str(settings.directory),
-        "pid": str(os.getpid()),
-        "keep": str(int(settings.keep)),
-        "timeScale": f"{settings.time_scale:g}",
-    }
+            await asyncio.to_thread(status_events.close)
 
 
 async def _stop_when_standard_input_closes(stop: asyncio.Event) -> None:

@@ -1,4 +1,4 @@
-"""MiniStack as a child process: SQS, DynamoDB, CloudFormation with SAM, S3, and Lambda's worker processes."""
+"""MiniStack as a child process: every AWS service of the stack and Lambda's worker processes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from durable_local.errors import LocalStackError
-from durable_local.runner.slots import HANDLER
 from durable_local.settings import ACCOUNT, HOST, REGION, Settings, process_environment
 
 if TYPE_CHECKING:
     from durable_local.keys import Credentials, Keys
 
 PROGRAM = Path(__file__).parent
+# In the user agent of every AWS SDK inside a worker (AWS_SDK_UA_APP_ID): it marks requests that a handler makes.
+HANDLER = "local-stack-handler"
 START_TIMEOUT_SECONDS = 60
-# Writing a large state takes a moment; without one MiniStack ends at once.
+# Long enough to write a large state.
 STOP_TIMEOUT_SECONDS = 20
 
-# Plain functions beside the durable ones: enough for several event source mappings at their default width.
+# For plain functions: enough for several event source mappings with their default concurrency.
 PLAIN_FUNCTION_CONCURRENCY = 64
 
-# MiniStack only routes by service and region, taken from here; it verifies no signature.
+# MiniStack reads service and region from this header. It verifies no signature.
 AUTHORIZATION = (
     "AWS4-HMAC-SHA256 Credential={key}/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=local"
 )
@@ -35,18 +36,18 @@ AUTHORIZATION = (
 
 @dataclass(frozen=True)
 class MiniStackAddress:
-    """Where MiniStack listens, and what the front door must say to be let in."""
+    """Where MiniStack listens, and the keys of a request to it."""
 
     port: int
     keys: Keys
 
     @property
     def url(self) -> str:
-        """Without a path."""
+        """The URL without a path."""
         return f"http://{HOST}:{self.port}"
 
     def headers(self, service: str) -> dict[str, str]:
-        """Of a request of the stack's own to a service."""
+        """The headers of a request of the stack itself to a service."""
         key = self.keys.credentials.access_key_id
         return {"Authorization": AUTHORIZATION.format(key=key, region=REGION, service=service), **self.keys.headers}
 
@@ -60,7 +61,7 @@ def worker_environment(settings: Settings, credentials: Credentials) -> dict[str
         "AWS_DEFAULT_REGION": REGION,
         "AWS_SDK_UA_APP_ID": HANDLER,
         **credentials.environment,
-        # What MiniStack writes into queue URLs and hands to workers: the front door, not itself.
+        # MiniStack writes the front door's address, not its own, into queue URLs and workers' environments.
         "MINISTACK_HOST": HOST,
         "GATEWAY_PORT": str(settings.port),
         "MINISTACK_REGION": REGION,
@@ -72,7 +73,7 @@ def worker_environment(settings: Settings, credentials: Credentials) -> dict[str
 
 
 def _persistence(settings: Settings) -> dict[str, str]:
-    """MiniStack writes its state once, when it is told to end; see `ministack/patches` for who tells it."""
+    """MiniStack writes its state once, when it ends: see patches/kept_state.py."""
     if not settings.keep:
         return {"PERSIST_STATE": "0"}
     return {
@@ -84,7 +85,7 @@ def _persistence(settings: Settings) -> dict[str, str]:
 
 
 class MiniStack:
-    """The running child, in a process group of its own so that its workers end with it."""
+    """The running child, in its own process group so that its workers end with it."""
 
     def __init__(self, process: asyncio.subprocess.Process, listener: socket.socket, address: MiniStackAddress) -> None:
         self._process = process
@@ -94,8 +95,8 @@ class MiniStack:
     @classmethod
     async def start(cls, settings: Settings, keys: Keys) -> MiniStack:
         """Starts MiniStack and waits until it answers; raises LocalStackError if it does not."""
-        # Bound here and passed on, never given back: on a port that was free for a moment another user of the machine
-        # could listen, and would be told the secret.
+        # The child inherits the bound socket. On a port that is free for a moment, another user of the machine could
+        # listen and receive the secret.
         listener = socket.create_server((HOST, 0))
         with (settings.directory / "ministack.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
@@ -126,24 +127,24 @@ class MiniStack:
         deadline = asyncio.get_running_loop().time() + START_TIMEOUT_SECONDS
         while not await asyncio.to_thread(_answers, self.address):
             if self._process.returncode is not None:
-                message = f"MiniStack ended while starting (exit {self._process.returncode}); see {log}"
-                raise LocalStackError(message)
+                reason = (log.read_text(errors="replace").splitlines() or [f"exit {self._process.returncode}"])[-1]
+                raise LocalStackError(f"MiniStack ended while starting: {reason}; see {log}")
             if asyncio.get_running_loop().time() > deadline:
                 message = f"MiniStack did not answer within {START_TIMEOUT_SECONDS} s; see {log}"
                 raise LocalStackError(message)
             await asyncio.sleep(0.05)
 
     async def ended(self) -> int:
-        """Waits for the process to end by itself; its exit code."""
+        """Waits until the process has ended; returns its exit code."""
         return await self._process.wait()
 
     async def stop(self) -> None:
-        """Ends MiniStack and every worker, those busy in a handler included."""
+        """Ends MiniStack and every worker, busy or idle."""
         if self._process.returncode is None:
             self._process.terminate()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT_SECONDS)
-        # Workers that outlive MiniStack are still in its group; with none left there is no such group.
+        # Workers that are left are in MiniStack's process group. Without any, there is no such group.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
@@ -151,11 +152,11 @@ class MiniStack:
 
 
 async def _tell_secret(process: asyncio.subprocess.Process, keys: Keys) -> None:
-    """Through standard input: arguments and environment can be read by others, and workers inherit the environment."""
+    """Through standard input: other users can read arguments, and workers inherit the environment."""
     assert process.stdin is not None
     for name, value in keys.headers.items():
         process.stdin.write(f"{name}: {value}\n".encode())
-    # A process that has ended already is found by whoever waits until it answers.
+    # `_until_healthy` reports a process that has already ended.
     with contextlib.suppress(ConnectionError):
         await process.stdin.drain()
 

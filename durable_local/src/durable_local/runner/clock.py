@@ -1,7 +1,7 @@
-"""The stack's one clock: as real time, or faster, so that an order's wait of two days is shown in seconds.
+"""The stack's one clock: real time, or faster, so that a wait of two days passes in seconds.
 
-Waits, retries, callbacks, timeouts and retention are measured on it, and every timestamp of an execution is
-taken from it. Handlers and MiniStack (visibility timeouts, schedules, function timeouts) live in real time.
+Waits, retries, callbacks, timeouts, retention and all timestamps of an execution use it. Handlers and MiniStack
+(visibility timeouts, schedules, function timeouts) use real time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ScaledClock:
-    """Starts at the present, or later if it is to continue from `not_before`, and runs `scale` times as fast."""
+    """Starts now, or at `not_before` if that is later, and runs `scale` times as fast as real time."""
 
     def __init__(self, scale: float = 1, not_before: datetime | None = None) -> None:
         self.scale = scale
@@ -32,31 +32,26 @@ class ScaledClock:
         return self._start + (real_now() - self._real_start) * self.scale
 
     def arm(self, wake: datetime) -> float:
-        """Seconds of this clock until `wake`: what the scaled scheduler takes."""
+        """Seconds of this clock until `wake`, for the scaled scheduler."""
         return max((wake - self.now()).total_seconds(), 0.0)
 
     def allowance(self, real_work: timedelta) -> timedelta:
-        """How much longer `real_work`, measured on this clock, seems than it was.
+        """How much longer `real_work`, measured on this clock, appears than it was.
 
-        A handler that works for a second has not used up an hour of its ExecutionTimeout only because waits
-        are shown faster.
+        On a fast clock, one second of work must not use an hour of ExecutionTimeout.
         """
         return real_work * (1 - 1 / self.scale)
 
 
 class ScaledScheduler(Scheduler):
-    """Takes every delay in seconds of the stack's clock."""
+    """Its delays are seconds of the stack's clock."""
 
     def __init__(self, scale: float = 1) -> None:
         super().__init__()
         self._scale = scale
 
     def call_later(
-        self,
-        func: Callable[[], Any],
-        delay: float = 0,
-        count: int | None = 1,
-        completion_event: Event | None = None,
+        self, func: Callable[[], Any], delay: float = 0, count: int | None = 1, completion_event: Event | None = None
     ) -> Future[Any]:
         """Calls `func` once `delay` has passed on the stack's clock."""
         return super().call_later(func, delay / self._scale, count, completion_event)

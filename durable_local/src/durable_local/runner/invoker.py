@@ -1,4 +1,4 @@
-"""Runs a handler once: one plain Invoke at MiniStack, of the version the execution started on."""
+"""Runs a handler once: one plain Invoke at MiniStack, of the version that the execution started with."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
     from durable_local.ministack.child import MiniStackAddress
 
-# A function runs for at most 900 s, and MiniStack enforces its own Timeout; this only has to be longer.
+# Longer than a function runs: at most 900 s. MiniStack enforces the function's Timeout.
 READ_TIMEOUT_SECONDS = 960
 CONNECT_TIMEOUT_SECONDS = 5
 
 
 class InvocationFailedError(Exception):
-    """No answer of the durable SDK: the invocation crashed, timed out, was throttled or not reached."""
+    """The invocation crashed, timed out, was throttled or was not reached."""
 
 
 class MiniStackInvoker(LambdaInvoker):
-    """The runner's invoker without boto3: one connection per concurrent invocation, no retries of its own.
+    """The runner's invoker without boto3 and without retries, with one connection for each concurrent invocation.
 
-    MiniStack starts durable executions of its own only for `DurableConfig.Enabled`, which no real template
-    has, so an Invoke there is just one run of the handler.
+    MiniStack starts durable executions of its own only with `DurableConfig.Enabled`, which AWS's templates do not
+    have. So an Invoke there is one run of the handler.
     """
 
     def __init__(self, address: MiniStackAddress, concurrency: int, store: ExecutionStore) -> None:
@@ -49,10 +49,10 @@ class MiniStackInvoker(LambdaInvoker):
         )
 
     def inherit_endpoint(self, child_execution_arn: str, parent_execution_arn: str) -> None:
-        """Nothing to inherit: there is one endpoint."""
+        """Does nothing: there is one endpoint."""
 
     def run(self, function: str, payload: str) -> tuple[bytes, bool, str]:
-        """Invokes `name` or `name:version`; the answer, whether it is a function error, and the request id.
+        """Invokes `name` or `name:version`; returns the answer, whether it is a function error, and the request id.
 
         Raises ResourceNotFoundException, or InvocationFailedError when the function was not run.
         """
@@ -84,9 +84,9 @@ class MiniStackInvoker(LambdaInvoker):
         account_id: str | None = None,  # noqa: ARG002
         region_name: str | None = None,  # noqa: ARG002
     ) -> InvokeResponse:
-        """Runs the handler with `input`; raises InvocationFailedError for what Lambda would try again."""
+        """Runs the handler with `input`; raises InvocationFailedError for what Lambda retries."""
         if self._store.load(input.durable_execution_arn).is_complete:
-            # Stopped or timed out while it waited for its turn: nobody is waiting for this handler.
+            # It was stopped or timed out while it waited for a slot.
             raise InvocationFailedError("the execution has ended")
         answer, is_error, request_id = self.run(function_name, json.dumps(input.to_json_dict()))
         if is_error:

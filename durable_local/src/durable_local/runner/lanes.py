@@ -1,9 +1,8 @@
-"""One queue of tasks per execution, on threads that all executions share.
+"""One queue of tasks (lane) for each execution, on threads that all executions share.
 
-The runner serializes what happens to an execution on a lane, and gives each lane a thread for as long as
-the execution lives, its waits included. Thousands of waiting orders would be thousands of idle threads. A
-lane here takes a shared thread only while it has something to do. No lane task waits for another lane, so
-few threads are enough.
+The runner's own lane has a thread until its execution ends, so thousands of waiting executions would need thousands
+of threads. A lane here uses a shared thread only while it has tasks. No task waits for another lane, so a few threads
+are enough.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class SharedThreadLane(SerialTaskLane):
     """A lane without a thread of its own: first in, first out, one at a time."""
 
     def __init__(self, threads: ThreadPoolExecutor) -> None:
-        # The base class would create its thread here; only its interface is wanted.
+        # Without super().__init__(), which starts a thread: only the interface of the base class is used.
         self._threads = threads
         self._tasks: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._lock = threading.Lock()
@@ -40,7 +39,7 @@ class SharedThreadLane(SerialTaskLane):
         self._draining = False
 
     def submit(self, fn: Callable[[], T]) -> Future[T]:
-        """Queues `fn`; raises RuntimeError once stopped, which makes the registry hand out a fresh lane."""
+        """Queues `fn`; raises RuntimeError after `stop`, and the registry then creates a new lane."""
         future: Future[T] = Future()
         with self._lock:
             if self._stopped:
@@ -63,30 +62,30 @@ class SharedThreadLane(SerialTaskLane):
                 continue
             try:
                 result = task()
-            except BaseException as error:  # noqa: BLE001 - belongs to whoever waits for the future
+            except BaseException as error:  # noqa: BLE001 - the future has it
                 future.set_exception(error)
             else:
                 future.set_result(result)
 
     def stop(self, *, wait: bool = True) -> None:  # noqa: ARG002
-        """Takes no more tasks; those queued still run, as in the base class."""
+        """Accepts no more tasks. Queued tasks still run, as in the base class."""
         with self._lock:
             self._stopped = True
 
     def is_running(self) -> bool:
-        """Whether it takes tasks."""
+        """Whether it accepts tasks."""
         return not self._stopped
 
 
 class SharedThreadRegistry(ExecutionRegistry):
-    """Hands out the runner's per-execution workers, on lanes without threads."""
+    """Creates the runner's workers, one for each execution, on lanes without threads."""
 
     def __init__(self, store: ExecutionStore, scheduler: Scheduler) -> None:
         super().__init__(store, scheduler)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="lane")
 
     def get_or_create(self, execution_arn: str) -> ExecutionWorker:
-        """The one worker of an execution that is not over."""
+        """The worker of an execution that has not ended."""
         with self._lock:
             if self._shut_down:
                 message = "the registry is shut down"
@@ -99,6 +98,6 @@ class SharedThreadRegistry(ExecutionRegistry):
             return worker
 
     def shutdown(self) -> None:
-        """Drops every worker, and the threads once they are done: a task left undone would be waited for for ever."""
+        """Drops every worker. Queued tasks still run, because others wait for their results."""
         super().shutdown()
         self._threads.shutdown(wait=False)

@@ -1,15 +1,15 @@
-"""How much one execution may hold: what the checkpoint that would exceed it is answered.
+"""Lambda's limits of one execution: a checkpoint that would exceed one is refused.
 
 Operations and bytes written are quotas of Lambda that cannot be increased:
-https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html. What one payload may have, with these codes
-and words, is what AWS's SDK for Go notes that the service answered (aws/aws-durable-execution-sdk-go,
-`durable/durabletest`); of a step's, aws-durable-execution-sdk-python#342 says the same. The runner has the limits of
-chained invokes and of errors.
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html. The limits of one payload, with their codes and
+texts, are those that AWS's SDK for Go records from the service (aws/aws-durable-execution-sdk-go,
+`durable/durabletest`); aws-durable-execution-sdk-python#342 confirms that of a step. The runner itself checks chained
+invokes and errors.
 
-Our reading, as no source tells: the words for the two quotas; their code, the only one in the model of
-CheckpointDurableExecution that blames the sender for more than his rate; that an operation counts once, however often
-it is tried, and the execution itself not (3,000 steps do fit: aws-durable-execution-sdk-python#710). The durable SDK
-fails the execution with whatever is answered here.
+Our reading, without a source: the texts for the two quotas; their code, the only one in the model of
+CheckpointDurableExecution for an error of the caller that is not a rate; that an operation counts once, with all its
+attempts, and the execution itself does not count (3,000 steps fit: aws-durable-execution-sdk-python#710). The durable
+SDK fails the execution with the error that it gets here.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from durable_local.runner.record import ExecutionRecord
 
-MOST_OPERATIONS = 3_000
-MOST_WRITTEN_BYTES = 100 * 1024 * 1024
-LARGEST_STEP_RESULT_BYTES = 262_144
-LARGEST_RESULT_BYTES = 6_291_456
+MAX_OPERATIONS = 3_000
+MAX_WRITTEN_BYTES = 100 * 1024 * 1024
+MAX_STEP_RESULT_BYTES = 262_144
+MAX_RESULT_BYTES = 6_291_456
 STEP_RESULT = frozenset({OperationAction.SUCCEED, OperationAction.RETRY})
 
 
@@ -38,28 +38,28 @@ class ValidationException(AwsApiException):
     http_status_code = 400
 
     def to_dict(self) -> dict[str, Any]:
-        """As the runner's own."""
+        """The body of the answer."""
         return {"Type": "ValidationException", "message": str(self)}
 
 
 def check(record: ExecutionRecord, updates: list[OperationUpdate]) -> None:
-    """Raises ValidationException or InvalidParameterValueException if `updates` would be too much."""
+    """Raises ValidationException or InvalidParameterValueException if `updates` exceed a limit."""
     for position, update in enumerate(updates, 1):
-        if update.operation_type is OperationType.EXECUTION and _size(update.payload) > LARGEST_RESULT_BYTES:
+        if update.operation_type is OperationType.EXECUTION and _size(update.payload) > MAX_RESULT_BYTES:
             raise ValidationException(
                 f"1 validation error detected: Value at 'updates.{position}.member.payload' failed to satisfy "
-                f"constraint: Member must have length less than or equal to {LARGEST_RESULT_BYTES}"
+                f"constraint: Member must have length less than or equal to {MAX_RESULT_BYTES}"
             )
     for update in updates:
         is_result = update.operation_type is OperationType.STEP and update.action in STEP_RESULT
-        if is_result and _size(update.payload) > LARGEST_STEP_RESULT_BYTES:
-            message = f"STEP output payload size must be less than or equal to {LARGEST_STEP_RESULT_BYTES} bytes."
+        if is_result and _size(update.payload) > MAX_STEP_RESULT_BYTES:
+            message = f"STEP output payload size must be less than or equal to {MAX_STEP_RESULT_BYTES} bytes."
             raise InvalidParameterValueException(message)
-    if _operations(record, updates) > MOST_OPERATIONS:
-        message = f"A durable execution may have {MOST_OPERATIONS} operations."
+    if _operations(record, updates) > MAX_OPERATIONS:
+        message = f"A durable execution may have {MAX_OPERATIONS} operations."
         raise InvalidParameterValueException(message)
-    if _written(record, updates) > MOST_WRITTEN_BYTES:
-        message = f"A durable execution may write {MOST_WRITTEN_BYTES} bytes."
+    if _written(record, updates) > MAX_WRITTEN_BYTES:
+        message = f"A durable execution may write {MAX_WRITTEN_BYTES} bytes."
         raise InvalidParameterValueException(message)
 
 
@@ -74,14 +74,14 @@ def _counts(kind: OperationType) -> bool:
 
 
 def _written(record: ExecutionRecord, updates: list[OperationUpdate]) -> int:
-    """Bytes of payloads: the input, what checkpoints brought, what callbacks and other functions answered."""
-    brought = sum(_size(update.payload) + _size_of_error(update.error) for update in [*record.updates, *updates])
+    """Bytes of payloads: the input, the checkpoints, and the results of callbacks and other functions."""
+    checkpointed = sum(_size(update.payload) + _size_of_error(update.error) for update in [*record.updates, *updates])
     answered = 0
     for operation in record.operations:
         for details in (operation.callback_details, operation.chained_invoke_details):
             if details is not None:
                 answered += _size(details.result) + _size_of_error(details.error)
-    return _size(record.start_input.input) + brought + answered
+    return _size(record.start_input.input) + checkpointed + answered
 
 
 def _size(payload: str | None) -> int:

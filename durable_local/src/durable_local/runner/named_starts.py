@@ -1,4 +1,4 @@
-"""Starting an execution by name: once, whatever the number of callers."""
+"""Starts an execution by name: once, with any number of callers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 from durable_local.errors import ApiError
 
 if TYPE_CHECKING:
-    from aws_durable_execution_sdk_python_testing.execution import Execution
-
-    from durable_local.gateway.functions import FunctionVersion
+    from durable_local.function_reference import FunctionVersion
     from durable_local.runner.quota import StartQuota
+    from durable_local.runner.record import ExecutionRecord
     from durable_local.runner.runner import DurableRunner
     from durable_local.runner.store import Store
 
 
-class Executions:
-    """Names to executions. A name belongs to its function, for as long as the execution is kept."""
+class NamedStarts:
+    """Finds an execution by its function and name, for as long as the execution is kept, or starts a new one."""
 
     def __init__(self, runner: DurableRunner, store: Store, quota: StartQuota) -> None:
         self._runner = runner
@@ -27,9 +26,13 @@ class Executions:
         self._store = store
         self._lock = threading.Lock()
 
-    def start(self, function: FunctionVersion, name: str | None, payload: str, *, by_event: bool = False) -> Execution:
-        """The execution of that name: a new one, or the one there is, running or ended, if its payload is the
-        same; otherwise raises ApiError: 409, or 429 beyond the quota. `by_event`: nobody waits for its result."""
+    def start(
+        self, function: FunctionVersion, name: str | None, payload: str, *, by_event: bool = False
+    ) -> ExecutionRecord:
+        """A new execution, or the existing one of that name, running or ended, if its payload is the same.
+
+        Raises ApiError: 409 for another payload, 429 above the quota. `by_event`: an asynchronous invocation.
+        """
         name = name or str(uuid.uuid4())
         with self._lock:
             existing = self._store.named(function.name, name)

@@ -1,7 +1,7 @@
-"""A pause of an execution, from its request to its resumption.
+"""A pause of an execution, from its request until it is resumed.
 
-https://docs.aws.amazon.com/lambda/latest/dg/durable-pause-resume.html: nothing of a paused execution runs, while
-its waits and callbacks complete; the invocation that is under way stops at its next checkpoint.
+https://docs.aws.amazon.com/lambda/latest/dg/durable-pause-resume.html: a paused execution is not invoked, but its
+waits and callbacks complete. An invocation under way stops at its next checkpoint.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-# A request with a token that was seen is the same request, for this long.
+# How long a client token identifies a request.
 TOKEN_LASTS = timedelta(minutes=15)
 
 TIMES = ("requested", "began", "resume_requested")
@@ -18,7 +18,7 @@ TIMES = ("requested", "began", "resume_requested")
 
 @dataclass
 class Pause:
-    """`began` is None while the invocation under way has not come to a checkpoint: the status is PAUSING then."""
+    """`began` is None until the invocation under way stops: the status is PAUSING until then."""
 
     requested: datetime
     timeout_paused: bool
@@ -36,13 +36,13 @@ class Pause:
 
     @property
     def stopped_timeout(self) -> timedelta:
-        """By how much it put off the ExecutionTimeout, once it is over."""
+        """By how much it delays the ExecutionTimeout, once it is over."""
         if not self.timeout_paused or self.began is None or self.resume_requested is None:
             return timedelta()
         return self.resume_requested - self.began
 
     def is_repeated_by(self, other: Pause) -> bool:
-        """Whether `other` is this request once more, which is answered as this one was."""
+        """Whether `other` is a repetition of this request, which gets the same answer."""
         return (
             self.client_token is not None
             and self.client_token == other.client_token
@@ -51,7 +51,7 @@ class Pause:
         )
 
     def is_resumption_repeated(self, client_token: str | None, reason: str | None, now: datetime) -> bool:
-        """Whether a resumption asked for now is the one that ended this pause."""
+        """Whether a resume request of `now` repeats the one that ended this pause."""
         return (
             self.resume_requested is not None
             and client_token is not None
@@ -67,7 +67,7 @@ class Pause:
 
     @classmethod
     def from_json_dict(cls, data: dict[str, Any]) -> Pause:
-        """The pause that was written."""
+        """The stored pause."""
         values: dict[str, Any] = {
             name: datetime.fromisoformat(value) if name in TIMES and value else value for name, value in data.items()
         }

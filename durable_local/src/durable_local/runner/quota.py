@@ -1,4 +1,4 @@
-"""Lambda's quota of started executions, on request: to see a pipeline under back-pressure.
+"""Lambda's quota of started executions, on request, to test back-pressure.
 
 300 a second in most Regions: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 """
@@ -13,7 +13,7 @@ from durable_local.errors import ApiError
 
 
 class StartQuota:
-    """A bucket of tokens: `per_second` of them come in, and as many are the most it holds. None: no limit."""
+    """A token bucket of size `per_second`, filled at that rate. None: no limit."""
 
     def __init__(self, per_second: int | None) -> None:
         self._per_second = per_second
@@ -22,7 +22,7 @@ class StartQuota:
         self._lock = threading.Lock()
 
     def take(self) -> None:
-        """Raises ApiError (429) when there is none left."""
+        """Takes a token; raises ApiError (429) when there is none."""
         if self._per_second is None:
             return
         with self._lock:

@@ -1,39 +1,58 @@
-"""One execution as the stack keeps it: the runner's, and what Lambda knows of one beyond that."""
+"""One execution as the stack stores it: the runner's fields, and those that Lambda has in addition."""
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from aws_durable_execution_sdk_python_testing.execution import Execution
+from aws_durable_execution_sdk_python_testing.model import StartDurableExecutionInput
 
 from durable_local.runner.pause import Pause
+from durable_local.settings import ACCOUNT
 
 if TYPE_CHECKING:
     from aws_durable_execution_sdk_python.lambda_service import Operation
-    from aws_durable_execution_sdk_python_testing.model import InvocationCompletedDetails, StartDurableExecutionInput
+    from aws_durable_execution_sdk_python_testing.model import InvocationCompletedDetails
+
+    from durable_local.function_reference import FunctionVersion
 
 
 class ExecutionRecord(Execution):
-    """Everything that is to outlive the process is in its JSON, under names of Lambda's model where it has some."""
+    """Its JSON has everything that a restart needs, with the names of Lambda's model where there are some."""
 
     def __init__(
         self, durable_execution_arn: str, start_input: StartDurableExecutionInput, operations: list[Any]
     ) -> None:
         super().__init__(durable_execution_arn, start_input, operations)
-        # Whether an invocation is owed: none has been answered since this execution last needed one. The runner
-        # keeps that in its timers and threads, which end with the process.
+        # Whether the execution needs an invocation that has not answered yet. The runner knows that only from its
+        # timers and threads, which end with the process.
         self.owes_invocation = True
-        # How long invocations ran or queued, on the stack's clock.
+        # How long invocations ran or waited for a slot, on the stack's clock.
         self.worked = timedelta()
-        # The function's DeadLetterConfig, if Lambda would use it: only for an execution that was started by an event.
+        # The function's dead-letter queue or topic, only for an execution that was started asynchronously.
         self.dead_letter_arn: str | None = None
-        # In the order of their requests; only the last can be under way.
+        # In the order of their requests. Only the last can be under way.
         self.pauses: list[Pause] = []
-        # Request id to error, of the invocations that failed.
+        # The errors of failed invocations, by request id.
         self.invocation_errors: dict[str, dict[str, Any]] = {}
         self.is_being_deleted = False
+
+    @classmethod
+    def started_now(
+        cls, request: StartDurableExecutionInput, region: str, parent_arn: str | None, now: datetime
+    ) -> ExecutionRecord:
+        """A new execution with an ARN as Lambda's."""
+        request = replace(request, invocation_id=str(uuid.uuid4()))
+        function = f"arn:aws:lambda:{region}:{request.account_id}:function:{request.function_name}"
+        place = f"durable-execution/{request.execution_name}/{request.invocation_id}"
+        record = cls(f"{function}:{request.function_qualifier}/{place}", request, [])
+        record.region = region
+        record.parent_execution_arn = parent_arn
+        record.start(now=now)
+        return record
 
     @property
     def started(self) -> datetime:
@@ -50,19 +69,19 @@ class ExecutionRecord(Execution):
 
     @property
     def expires(self) -> datetime | None:
-        """When its retention ends, after which nothing remembers it; None while it runs, its end once deleted."""
+        """When its retention ends; None while it runs, its own end for a deleted execution."""
         if self.ended is None or self.is_being_deleted:
             return self.ended
         return self.ended + timedelta(days=self.start_input.execution_retention_period_days)
 
     @property
     def pause_under_way(self) -> Pause | None:
-        """The pause that nobody has resumed it from."""
+        """The pause that has not been resumed."""
         return self.pauses[-1] if self.pauses and not self.pauses[-1].is_over else None
 
     @property
     def status(self) -> str:
-        """As the API spells it: the runner knows neither pausing nor deletion."""
+        """The status in the API, which has four more values than the runner: see `pause` and `lifecycle`."""
         if self.is_being_deleted:
             return "DELETING"
         pause = self.pause_under_way
@@ -70,15 +89,27 @@ class ExecutionRecord(Execution):
             return self.current_status().value
         return "PAUSED" if pause.began else "PAUSING"
 
-    def needs_invocation(self) -> bool:
-        """Whether the handler has to run before anything else can happen.
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error of an ended execution with the API's field names (`ErrorMessage`, `ErrorType`, ...); else empty."""
+        error = self.result.error if self.result else None
+        return {name: value for name, value in error.to_dict().items() if value is not None} if error else {}
 
-        An invocation too many is only a replay; one too few is an execution that never ends.
+    def begin_pause(self, now: datetime) -> None:
+        """The status is PAUSED from now on, if it was PAUSING: no invocation is under way."""
+        pause = self.pause_under_way
+        if pause is not None and pause.began is None:
+            pause.began = now
+
+    def needs_invocation(self) -> bool:
+        """Whether the handler must run next.
+
+        One invocation too many is only a replay. One too few is an execution that never ends.
         """
         return self.owes_invocation or self.has_unseen_changes() or not self.has_pending_operations(self)
 
     def begin_new_invocation(self) -> str:
-        """As the runner's, with a note that its answer is outstanding."""
+        """The runner's, and stores that the answer is outstanding."""
         self.owes_invocation = True
         return super().begin_new_invocation()
 
@@ -102,7 +133,7 @@ class ExecutionRecord(Execution):
 
     @classmethod
     def from_json_dict(cls, data: dict[str, Any]) -> ExecutionRecord:
-        """The execution that was written."""
+        """The stored execution."""
         record = super().from_json_dict(data)
         assert isinstance(record, ExecutionRecord)
         record.owes_invocation = data["OwesInvocation"]
@@ -114,6 +145,21 @@ class ExecutionRecord(Execution):
         record.operations = list(map(_at_times, record.operations, data["OperationTimes"]))
         record.invocation_completions = list(map(_completed_at, record.invocation_completions, data["InvocationTimes"]))
         return record
+
+
+def start_input(function: FunctionVersion, name: str, payload: str) -> StartDurableExecutionInput:
+    """The runner's request to start `function`, which must be durable."""
+    if function.durable is None:
+        raise ValueError(f"{function.name} is not a durable function")
+    return StartDurableExecutionInput(
+        account_id=ACCOUNT,
+        function_name=function.name,
+        function_qualifier=function.version,
+        execution_name=name,
+        execution_timeout_seconds=function.durable.execution_timeout,
+        execution_retention_period_days=function.durable.retention_period,
+        input=payload,
+    )
 
 
 def _operation_times(operation: Operation) -> list[str | None]:

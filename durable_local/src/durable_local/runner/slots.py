@@ -1,7 +1,7 @@
 """How many invocations of durable functions run at once on this machine.
 
-A handler that waits for the execution of another durable function holds a slot that the other needs: on Lambda
-there are a thousand, here a few would soon all be waiting for each other. While it waits, there is one more.
+A handler that waits for the execution of another durable function has a slot that the other may need. With a few slots
+that is a deadlock, so there is one more slot while it waits.
 """
 
 from __future__ import annotations
@@ -14,16 +14,13 @@ from aws_durable_execution_sdk_python_testing.threads import DaemonThreadPool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# In the user agent of every AWS SDK inside a worker (AWS_SDK_UA_APP_ID): this is how a handler's call is known.
-HANDLER = "local-stack-handler"
-
 
 class Slots(DaemonThreadPool):
-    """The runner's pool of threads, each waiting for one invocation, with room for those that wait for others."""
+    """The runner's pool of threads; each thread waits for one invocation."""
 
     @contextlib.contextmanager
     def one_more(self) -> Iterator[None]:
-        """For the length of a block. The thread stays afterwards, idle: they are never more than waited at once."""
+        """One more slot during a block. Its thread stays idle afterwards."""
         with self._lock:
             self._max_workers += 1
             if not self._queue.empty():

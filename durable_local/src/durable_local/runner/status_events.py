@@ -1,8 +1,8 @@
-"""What Lambda tells others of an execution: its status to EventBridge, a lost event to the dead-letter queue.
+"""Sends each status change of an execution to EventBridge, and the event of a failed one to its dead-letter queue.
 
-Status changes go to the default bus as `aws.lambda`, "Durable Execution Status Change":
-https://docs.aws.amazon.com/lambda/latest/dg/durable-monitoring.html. AWS delivers them as a best effort, and so
-does this: what a killed stack had not sent yet is lost.
+Status events go to the default bus from `aws.lambda` as "Durable Execution Status Change":
+https://docs.aws.amazon.com/lambda/latest/dg/durable-monitoring.html. AWS's delivery is best effort, and so is this
+one: a stack that is killed loses the events that it has not sent.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ import urllib3
 from aws_durable_execution_sdk_python_testing.execution import ExecutionStatus
 from botocore.exceptions import BotoCoreError, ClientError
 
-from durable_local.deploy import deployment
-from durable_local.runner.runner import StatusChange, error_of
+from durable_local import clients
 from durable_local.settings import ACCOUNT, REGION
 
 if TYPE_CHECKING:
@@ -30,89 +29,92 @@ if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest
 
     from durable_local.ministack.child import MiniStackAddress
+    from durable_local.runner.lifecycle import StatusChange
     from durable_local.runner.record import ExecutionRecord
 
 logger = logging.getLogger(__name__)
 
-MOST_WAITING = 100_000
+MAX_WAITING = 100_000
 ATTEMPTS = 5
 FIRST_RETRY_SECONDS = 0.2
 REQUEST_TIMEOUT_SECONDS = 10
-LONGEST_GOODBYE_SECONDS = 5
-LOST = frozenset({ExecutionStatus.FAILED, ExecutionStatus.TIMED_OUT, ExecutionStatus.STOPPED})
-LONGEST_ERROR_MESSAGE = 1024
+CLOSE_TIMEOUT_SECONDS = 5
+FAILURES = frozenset({ExecutionStatus.FAILED, ExecutionStatus.TIMED_OUT, ExecutionStatus.STOPPED})
+MAX_ERROR_MESSAGE_CHARACTERS = 1024
 
 Event = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Letter:
-    """An event whose execution failed, on its way to `queue_or_topic`."""
+class DeadLetter:
+    """The event of a failed execution, for `queue_or_topic` (an ARN)."""
 
     queue_or_topic: str
     event: str
     attributes: dict[str, dict[str, str]]
 
 
-class Reports:
-    """Takes notes on the runner's threads, and sends them in order on one of its own."""
+class StatusEvents:
+    """Queues messages on the runner's threads and sends them in order on a thread of its own."""
 
     def __init__(
         self,
         ministack: MiniStackAddress,
-        on_the_way: Callable[[Event, Callable[[Event], None]], None] = lambda event, send: send(event),
+        deliver: Callable[[Event, Callable[[Event], None]], None] = lambda event, send: send(event),
     ) -> None:
-        """`on_the_way`: what an event passes before it is sent; may send it later, on any thread, or not at all."""
-        self._on_the_way = on_the_way
+        """`deliver` gets each event and the function that sends it. It may send later, on any thread, or not at all."""
+        self._deliver = deliver
         self._ministack = ministack
         self._connections = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(REQUEST_TIMEOUT_SECONDS))
-        self._waiting: queue.Queue[Event | Letter | None] = queue.Queue(MOST_WAITING)
+        self._waiting: queue.Queue[Event | DeadLetter | None] = queue.Queue(MAX_WAITING)
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._send_all, name="reports", daemon=True)
+        self._thread = threading.Thread(target=self._send_all, name="status-events", daemon=True)
         self._thread.start()
 
-    def __call__(self, change: StatusChange) -> None:
-        """Notes the change; never waits."""
-        notes: list[Event | Letter] = [_event(change)]
-        if change.status in LOST and change.execution.dead_letter_arn:
-            notes.append(_letter(change.execution, change.execution.dead_letter_arn))
-        for note in notes:
+    def add(self, change: StatusChange) -> None:
+        """Queues the change; never blocks."""
+        messages: list[Event | DeadLetter] = [_event(change)]
+        if change.status in FAILURES and change.execution.dead_letter_arn:
+            messages.append(_dead_letter(change.execution, change.execution.dead_letter_arn))
+        for message in messages:
             try:
-                self._waiting.put_nowait(note)
+                self._waiting.put_nowait(message)
             except queue.Full:
-                logger.error("too many reports are waiting: one of %s is lost", change.execution.durable_execution_arn)
+                logger.error(
+                    "too many status events are waiting: one of %s is lost", change.execution.durable_execution_arn
+                )
 
     def close(self) -> None:
-        """Sends what is waiting, for a few seconds at most."""
+        """Sends what is queued, for at most `CLOSE_TIMEOUT_SECONDS`."""
         self._ending.set()
         self._waiting.put(None)
-        self._thread.join(LONGEST_GOODBYE_SECONDS)
+        self._thread.join(CLOSE_TIMEOUT_SECONDS)
 
     def _send_all(self) -> None:
-        while (note := self._waiting.get()) is not None:
-            if isinstance(note, Letter):
-                self._send_patiently(note)
+        while (message := self._waiting.get()) is not None:
+            if isinstance(message, DeadLetter):
+                self._send_with_retry(message)
             else:
-                self._on_the_way(note, self._send_patiently)
+                self._deliver(message, self._send_with_retry)
 
-    def _send_patiently(self, note: Event | Letter) -> None:
+    def _send_with_retry(self, message: Event | DeadLetter) -> None:
         for attempt in range(ATTEMPTS):
             try:
-                self._send(note)
+                self._send(message)
                 break
             except (urllib3.exceptions.HTTPError, BotoCoreError, ClientError, RuntimeError) as error:
-                logger.warning("a report was not taken (attempt %d of %d): %s", attempt + 1, ATTEMPTS, error)
+                logger.warning("a status event was not sent (attempt %d of %d): %s", attempt + 1, ATTEMPTS, error)
                 self._ending.wait(FIRST_RETRY_SECONDS * 2**attempt)
 
-    def _send(self, note: Event | Letter) -> None:
-        if isinstance(note, Letter):
-            self._post(note)
+    def _send(self, message: Event | DeadLetter) -> None:
+        if isinstance(message, DeadLetter):
+            self._send_dead_letter(message)
             return
-        # `FromService`: see `ministack/patches`. From anyone else, EventBridge refuses a source of AWS's own.
+        # `FromService`: see ministack/patches/event_sources.py. EventBridge refuses `aws.` sources of other callers.
         answer = self._connections.request(
             "POST",
             self._ministack.url,
-            body=json.dumps({"FromService": True, "Entries": [note]}).encode(),
+            body=json.dumps({"FromService": True, "Entries": [message]}).encode(),
             headers={
                 **self._ministack.headers("events"),
                 "Content-Type": "application/x-amz-json-1.1",
@@ -122,17 +124,19 @@ class Reports:
         if answer.status != HTTPStatus.OK or answer.json()["FailedEntryCount"]:
             raise RuntimeError(f"{answer.status}: {answer.data[:500]!r}")
 
-    def _post(self, letter: Letter) -> None:
-        service, name = letter.queue_or_topic.split(":")[2], letter.queue_or_topic.rpartition(":")[2]
-        client = deployment.client(self._ministack.url, self._ministack.keys.credentials, service)
-        client.meta.events.register("before-send", self._say_who_sends)
+    def _send_dead_letter(self, dead_letter: DeadLetter) -> None:
+        service, name = dead_letter.queue_or_topic.split(":")[2], dead_letter.queue_or_topic.rpartition(":")[2]
+        client = clients.client(self._ministack.url, self._ministack.keys.credentials, service)
+        client.meta.events.register("before-send", self._add_secret)
         if service == "sqs":
             url = f"{self._ministack.url}/{ACCOUNT}/{name}"
-            client.send_message(QueueUrl=url, MessageBody=letter.event, MessageAttributes=letter.attributes)
+            client.send_message(QueueUrl=url, MessageBody=dead_letter.event, MessageAttributes=dead_letter.attributes)
         else:
-            client.publish(TopicArn=letter.queue_or_topic, Message=letter.event, MessageAttributes=letter.attributes)
+            client.publish(
+                TopicArn=dead_letter.queue_or_topic, Message=dead_letter.event, MessageAttributes=dead_letter.attributes
+            )
 
-    def _say_who_sends(self, request: AWSPreparedRequest, **_: Any) -> None:
+    def _add_secret(self, request: AWSPreparedRequest, **_: Any) -> None:
         for name, value in self._ministack.keys.headers.items():
             request.headers[name] = value
 
@@ -156,17 +160,17 @@ def _event(change: StatusChange) -> Event:
     }
 
 
-def _letter(record: ExecutionRecord, queue_or_topic: str) -> Letter:
-    """With the three attributes that Lambda adds to a dead letter:
+def _dead_letter(record: ExecutionRecord, queue_or_topic: str) -> DeadLetter:
+    """The event with the three attributes that Lambda adds:
     https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html#invocation-dlq
     """
-    message = error_of(record).get("ErrorMessage") or record.current_status().value
+    message = record.error.get("ErrorMessage") or record.current_status().value
     attributes = {
         "RequestID": {"DataType": "String", "StringValue": record.start_input.invocation_id or ""},
         "ErrorCode": {"DataType": "Number", "StringValue": str(int(HTTPStatus.OK))},
-        "ErrorMessage": {"DataType": "String", "StringValue": message[:LONGEST_ERROR_MESSAGE]},
+        "ErrorMessage": {"DataType": "String", "StringValue": message[:MAX_ERROR_MESSAGE_CHARACTERS]},
     }
-    return Letter(queue_or_topic, record.start_input.input or "{}", attributes)
+    return DeadLetter(queue_or_topic, record.start_input.input or "{}", attributes)
 
 
 def _text(time: datetime) -> str:

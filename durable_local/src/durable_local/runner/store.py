@@ -1,8 +1,8 @@
-"""Where executions are: those that run in memory, those that have ended in a file, which also lists them all.
+"""Stores executions: running ones in memory, ended ones in a SQLite file, which also has the list of all.
 
-A stack that keeps its state writes the running ones to the file as well, at each change: the runner's own SQLite
-store reads and parses an execution anew for whoever looks at it, which is once per request and timer. Here that
-is so only of what has ended, and so however many have ended, they cost no memory.
+A stack that keeps its state also writes running executions to the file at each change. The runner's own SQLite store
+parses an execution at each read, which is once for each request and timer. Here only ended executions are parsed, and
+they use no memory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from aws_durable_execution_sdk_python_testing.execution import Execution
 
-# What others ask for is in columns, so that a list or a look for what has expired reads no record.
+# Lists and the search for expired executions read only columns, not records.
 SCHEMA = """
     CREATE TABLE IF NOT EXISTS executions (
         arn TEXT PRIMARY KEY, function TEXT NOT NULL, version TEXT NOT NULL, name TEXT NOT NULL,
@@ -59,7 +59,7 @@ NEWEST_FIRST = (
 
 @dataclass(frozen=True)
 class Selection:
-    """Which executions of a function are meant; None: any. Times are exclusive, on the stack's clock."""
+    """A filter for the executions of a function; None: any. Times are exclusive, on the stack's clock."""
 
     function: str
     versions: frozenset[str] | None = None
@@ -70,7 +70,7 @@ class Selection:
 
 
 class Store(BaseExecutionStore):
-    """The executions of the stack; `keep`: those that `file` holds go on. Raises LocalStackError if they cannot."""
+    """The executions of the stack. `keep`: those in `file` continue. Raises LocalStackError if they cannot be read."""
 
     def __init__(self, file: Path, *, keep: bool = False) -> None:
         self._keep = keep
@@ -87,9 +87,9 @@ class Store(BaseExecutionStore):
             raise LocalStackError(message) from error
 
     def save(self, execution: Execution) -> None:
-        """Keeps the execution as it is now."""
+        """Stores the execution as it is now."""
         assert isinstance(execution, ExecutionRecord)
-        # As a whole: of two that save the same execution, the last one writes what it is at last.
+        # Under one lock, so that of two concurrent saves the last one writes the final state.
         with self._lock:
             if execution.is_complete and self._database is not None:
                 self._running.pop(execution.durable_execution_arn, None)
@@ -98,11 +98,11 @@ class Store(BaseExecutionStore):
             self._write(SAVE, _row(execution, whole=self._keep or execution.is_complete))
 
     def update(self, execution: Execution) -> None:
-        """The same: the runner has two names for it."""
+        """The same as `save`: the runner has two names for it."""
         self.save(execution)
 
     def load(self, execution_arn: str) -> ExecutionRecord:
-        """The one of that ARN: for as long as it runs always the same object. Raises KeyError."""
+        """The execution of that ARN, always the same object while it runs. Raises KeyError."""
         with self._lock:
             if (running := self._running.get(execution_arn)) is not None:
                 return running
@@ -112,7 +112,7 @@ class Store(BaseExecutionStore):
         return ExecutionRecord.from_json_dict(json.loads(rows[0][0]))
 
     def named(self, function: str, name: str) -> ExecutionRecord | None:
-        """The execution of that name; None also for one that was deleted or whose retention has ended."""
+        """The execution of that name; None if there is none, it was deleted or its retention has ended."""
         with self._lock:
             rows = self._read("SELECT arn FROM executions WHERE function = ? AND name = ?", (function, name))
         try:
@@ -121,19 +121,19 @@ class Store(BaseExecutionStore):
             return None
 
     def running(self) -> list[ExecutionRecord]:
-        """Those that have not ended."""
+        """The executions that have not ended."""
         with self._lock:
             return list(self._running.values())
 
     def expired(self, now: datetime) -> list[str]:
-        """The ARNs of those that nothing should remember any more."""
+        """The ARNs of executions whose retention has ended."""
         with self._lock:
             return [arn for (arn,) in self._read("SELECT arn FROM executions WHERE expires <= ?", (_text(now),))]
 
     def select(
         self, selection: Selection, limit: int, *, oldest_first: bool, beyond: tuple[str, str] | None = None
     ) -> list[Summary]:
-        """At most `limit` of those meant, in the order of their starts, from after the `place_of` one."""
+        """At most `limit` selected executions by start time, from after `beyond`, the `place_of` one."""
         place, place_arn = beyond or (None, None)
         values = {
             "function": selection.function,
@@ -151,30 +151,30 @@ class Store(BaseExecutionStore):
         return [_summary(*row) for row in rows]
 
     def list_all(self) -> list[Execution]:
-        """All of them, in the order of their starts, each read whole: the runner's interface wants it."""
+        """All executions by start time, each with its record: part of the runner's interface."""
         with self._lock:
             arns = self._read("SELECT arn FROM executions ORDER BY started, arn")
         return [self.load(arn) for (arn,) in arns]
 
     def delete(self, execution_arn: str) -> None:
-        """Forgets the one of that ARN."""
+        """Deletes the execution of that ARN."""
         with self._lock:
             self._running.pop(execution_arn, None)
             self._write("DELETE FROM executions WHERE arn = ?", (execution_arn,))
 
     def clock(self) -> datetime | None:
-        """The time at which the stack was last seen running; None for a first start."""
+        """The last stored time of the stack's clock; None at the first start."""
         with self._lock:
             rows = self._read("SELECT now FROM clock")
         return datetime.fromisoformat(rows[0][0]) if rows else None
 
     def keep_clock(self, now: datetime) -> None:
-        """Remembers the time, so that it does not run backwards when the stack starts again."""
+        """Stores the time, so that the clock does not go backwards at a restart."""
         with self._lock:
             self._write("INSERT OR REPLACE INTO clock VALUES (1, ?)", (now.isoformat(),))
 
     def close(self) -> None:
-        """Ends the writing; what happens to executions from now on is in memory only."""
+        """Closes the file; later changes are in memory only."""
         with self._lock:
             if self._database is not None:
                 self._database.close()
@@ -189,13 +189,13 @@ class Store(BaseExecutionStore):
 
 
 def place_of(summary: Summary) -> tuple[str, str]:
-    """A place in a list that stays where it is while executions are added; ARNs break ties."""
+    """A place in a list that new executions do not move; ARNs break ties."""
     return _text(summary.start_timestamp) or "", summary.durable_execution_arn
 
 
 def _opened(file: Path) -> sqlite3.Connection:
     database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
-    # What is written survives the end of the process at any instant, though not the end of the machine.
+    # Writes survive a killed process, but not a crash of the machine.
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
     database.executescript(SCHEMA)
@@ -228,7 +228,7 @@ def _summary(arn: str, name: str, status: str, started: str, ended: str | None) 
 
 
 def _text(time: datetime | None) -> str | None:
-    """Sorts as the time does."""
+    """Text that sorts like the time."""
     return None if time is None else time.astimezone(UTC).isoformat(timespec="microseconds")
 
 

@@ -1,5 +1,4 @@
-"""The program MiniStack runs in: `python <this folder>`, in MiniStack's own environment.
+"""The patches of MiniStack, which run in its process and its environment.
 
-So its modules import nothing of this project but each other, and those as the top-level modules that they are
-in that process.
+There this package is top-level (`patches`), so its modules import nothing of this project but each other.
 """

@@ -1,13 +1,10 @@
-# mypy: disable-error-code="import-not-found"
-"""What a function's qualifier means to MiniStack's own event sources and to its Invoke.
+"""What a function's qualifier means to MiniStack's event sources and to its Invoke.
 
-- An alias may send a part of its traffic to a second version (`RoutingConfig`). MiniStack keeps the weights and
-  sends everything to the first. https://docs.aws.amazon.com/lambda/latest/dg/configuring-alias-routing.html
-- MiniStack takes an alias of a version that does not exist, and weights that Lambda refuses.
-- A record that MiniStack looks up names the function without the qualifier it was asked for. Whether there was one
-  decides whether a durable function may be started at all (see durable_targets), so here it keeps it.
-
-For Invoke of a durable function the front door draws the version itself, with `drawn`.
+- An alias may send a part of its traffic to a second version (`RoutingConfig`). MiniStack stores the weights and sends
+  everything to the first. https://docs.aws.amazon.com/lambda/latest/dg/configuring-alias-routing.html
+- MiniStack accepts an alias of a version that does not exist, and weights that Lambda refuses.
+- A record that MiniStack finds by a reference has no qualifier. A durable function may only be started with one (see
+  durable_targets), so here the record keeps it.
 """
 
 from __future__ import annotations
@@ -15,83 +12,97 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+from .patching import Original, Patch
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Record = dict[str, Any]
 
-
-def install() -> None:
-    """Wraps MiniStack's look-ups by qualifier, its Invoke, and what makes and changes an alias."""
-    from ministack.services import lambda_svc  # noqa: PLC0415 - not before sys.executable is set
-
-    _route(lambda_svc)
-    _check(lambda_svc)
-
-
-def _route(lambda_svc: Any) -> None:
-    effective = lambda_svc._effective_func_record_for_qualifier  # noqa: SLF001 - there is no public way
-    by_reference = lambda_svc._get_func_record_for_ref  # noqa: SLF001
-    by_qualifier = lambda_svc._get_func_record_for_qualifier  # noqa: SLF001
-    invoke = lambda_svc._invoke  # noqa: SLF001
-
-    def at(name: str, qualifier: str | None, found: tuple[Record | None, Record | None]) -> tuple[Any, Any]:
-        record, config = found
-        if record is None or config is None or qualifier is None:
-            return found
-        version = version_of(lambda_svc._functions.get(name) or {}, qualifier)  # noqa: SLF001
-        if version != qualifier:
-            record, config = effective(lambda_svc._functions.get(name), version)  # noqa: SLF001
-        if record is None or config is None:
-            return found
-        config = {**config, "FunctionArn": f"{lambda_svc._func_arn(name)}:{qualifier}"}  # noqa: SLF001
-        return {**record, "config": config}, config
-
-    def for_reference(reference: str) -> tuple[Any, Any, str]:
-        record, config, name = by_reference(reference)
-        _, qualifier = lambda_svc._resolve_name_and_qualifier(reference)  # noqa: SLF001
-        return (*at(name, qualifier, (record, config)), name)
-
-    def for_qualifier(name: str, qualifier: str | None) -> tuple[Any, Any]:
-        return at(name, qualifier, by_qualifier(name, qualifier))
-
-    async def weighted(
-        name: str, event: Any, headers: Record, path_qualifier: str | None = None, query_params: Record | None = None
-    ) -> Any:
-        asked = path_qualifier or lambda_svc._qp_first(query_params or {}, "Qualifier")  # noqa: SLF001
-        if asked:
-            path_qualifier = version_of(lambda_svc._functions.get(name) or {}, asked)  # noqa: SLF001
-        return await invoke(name, event, headers, path_qualifier, query_params)
-
-    lambda_svc._get_func_record_for_ref = for_reference  # noqa: SLF001
-    lambda_svc._get_func_record_for_qualifier = for_qualifier  # noqa: SLF001
-    lambda_svc._invoke = weighted  # noqa: SLF001
+LAMBDA = "ministack.services.lambda_svc"
+patch = Patch(__name__)
+functions = patch.uses(LAMBDA, "_functions")
+record_of_qualifier = patch.uses(LAMBDA, "_effective_func_record_for_qualifier")
+arn_of = patch.uses(LAMBDA, "_func_arn")
+split_reference = patch.uses(LAMBDA, "_resolve_name_and_qualifier")
+first_in_query = patch.uses(LAMBDA, "_qp_first")
+error_response = patch.uses(LAMBDA, "error_response_json")
 
 
-def _check(lambda_svc: Any) -> None:
-    create, update = lambda_svc._create_alias, lambda_svc._update_alias  # noqa: SLF001
+@patch.replaces(LAMBDA, "_get_func_record_for_ref")
+def find_by_reference(original: Original, reference: str) -> tuple[Any, Any, str]:
+    """The record at the version that is drawn for this event."""
+    record, config, name = original(reference)
+    _, qualifier = split_reference.call(reference)
+    return (*_drawn_record(name, qualifier, record, config), name)
 
-    def checked(name: str, alias: str, data: Record, action: Callable[..., Any], *arguments: Any) -> Any:
-        function = lambda_svc._functions.get(name)  # noqa: SLF001
-        if function is not None:
-            # An update that does not say which version means the one that the alias has.
-            wanted = {**(function["aliases"].get(alias) or {}), **{key: data[key] for key in data if data[key]}}
-            if refused := refusal(function, alias, wanted):
-                return lambda_svc.error_response_json(*refused)
-        return action(*arguments)
 
-    lambda_svc._create_alias = lambda name, data: checked(name, data.get("Name", ""), data, create, name, data)  # noqa: SLF001
-    lambda_svc._update_alias = lambda name, alias, data: checked(name, alias, data, update, name, alias, data)  # noqa: SLF001
+@patch.replaces(LAMBDA, "_get_func_record_for_qualifier")
+def find_by_qualifier(original: Original, name: str, qualifier: str | None) -> tuple[Any, Any]:
+    """The same by name and qualifier, also for GetFunctionConfiguration, which the gateway calls."""
+    return _drawn_record(name, qualifier, *original(name, qualifier))
+
+
+@patch.replaces(LAMBDA, "_invoke")
+async def invoke(  # noqa: PLR0917 - MiniStack's signature
+    original: Original,
+    name: str,
+    event: Any,
+    headers: Record,
+    path_qualifier: str | None = None,
+    query_params: Record | None = None,
+) -> Any:
+    """Invokes the version that is drawn for this event."""
+    if qualifier := path_qualifier or first_in_query.call(query_params or {}, "Qualifier"):
+        path_qualifier = version_of(functions.get().get(name) or {}, qualifier)
+    return await original(name, event, headers, path_qualifier, query_params)
+
+
+@patch.replaces(LAMBDA, "_create_alias")
+def create_alias(original: Original, name: str, data: Record) -> Any:
+    """Refuses what Lambda refuses."""
+    return _refused(name, data.get("Name", ""), data) or original(name, data)
+
+
+@patch.replaces(LAMBDA, "_update_alias")
+def update_alias(original: Original, name: str, alias: str, data: Record) -> Any:
+    """Refuses what Lambda refuses."""
+    return _refused(name, alias, data) or original(name, alias, data)
+
+
+def _drawn_record(
+    name: str, qualifier: str | None, record: Record | None, config: Record | None
+) -> tuple[Record | None, Record | None]:
+    if record is None or config is None or qualifier is None:
+        return record, config
+    function = functions.get().get(name)
+    version = version_of(function or {}, qualifier)
+    if version != qualifier:
+        record, config = record_of_qualifier.call(function, version)
+    if record is None or config is None:
+        return record, config
+    config = {**config, "FunctionArn": f"{arn_of.call(name)}:{qualifier}"}
+    return {**record, "config": config}, config
+
+
+def _refused(name: str, alias: str, data: Record) -> Any:
+    function = functions.get().get(name)
+    if function is None:
+        return None
+    # An update without a version keeps the version of the alias.
+    wanted = {**(function["aliases"].get(alias) or {}), **{key: data[key] for key in data if data[key]}}
+    reason = refusal(function, alias, wanted)
+    return error_response.call(*reason) if reason else None
 
 
 def version_of(function: Record, qualifier: str) -> str:
-    """What one event for `qualifier` goes to: a version that was drawn, if that is an alias with weights."""
+    """The version for one event: drawn by weight if `qualifier` is an alias with weights."""
     alias = (function.get("aliases") or {}).get(qualifier) or {}
     return drawn(alias, random.random) or qualifier
 
 
 def drawn(alias: Record, chance: Callable[[], float]) -> str | None:
-    """The second version of an alias as often as its weight says; None for the first one."""
+    """The second version of an alias with the probability of its weight; None for the first one."""
     left = chance()
     for version, weight in weights_of(alias).items():
         if left < weight:
@@ -101,12 +112,12 @@ def drawn(alias: Record, chance: Callable[[], float]) -> str | None:
 
 
 def weights_of(alias: Record) -> dict[str, float]:
-    """Versions beside the alias's first one, each with its part of the traffic, from 0 to 1."""
+    """The additional versions of an alias, each with its part of the traffic, from 0 to 1."""
     return (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
 
 
 def refusal(function: Record, name: str, alias: Record) -> tuple[str, str, int] | None:
-    """Why Lambda would not have this alias of `function`: code, text, HTTP status."""
+    """Why Lambda refuses this alias of `function`: code, text, HTTP status."""
     versions = function.get("versions") or {}
     first, others = alias.get("FunctionVersion"), weights_of(alias)
     if name.isdecimal():

@@ -1,22 +1,16 @@
-# mypy: disable-error-code="import-not-found"
-"""Which worker made a request, told in its user agent.
+"""Puts the worker's process id into the user agent of its requests.
 
-Every AWS SDK of a worker says that it is a handler's (AWS_SDK_UA_APP_ID). Here it also says in which process, so
-that a fault can be done to the very worker that made a request. Python only: nobody needs more.
+Every AWS SDK of a worker says that it is a handler (AWS_SDK_UA_APP_ID). With the process id, a fault can be applied to
+the worker that sent a request. Only for Python handlers.
 """
 
 from __future__ import annotations
 
-# Where MiniStack's worker program has its environment complete, before it imports the handler.
+from .patching import Patch
+
+# The line of MiniStack's worker program after which its environment is complete and the handler is not imported yet.
 THEIRS = "    os.environ.update(env)\n"
 OURS = THEIRS + '    os.environ["AWS_SDK_UA_APP_ID"] += "-" + str(os.getpid())\n'
 
-
-def install() -> None:
-    """Changes the worker's program."""
-    from ministack.core import lambda_runtime  # noqa: PLC0415 - not before sys.executable is set
-
-    program: str = lambda_runtime._PYTHON_WORKER_SCRIPT  # noqa: SLF001 - there is no public way
-    if program.count(THEIRS) != 1:
-        raise RuntimeError("MiniStack's worker program has changed: see callers.py")
-    lambda_runtime._PYTHON_WORKER_SCRIPT = program.replace(THEIRS, OURS)  # noqa: SLF001
+patch = Patch(__name__)
+patch.replaces_text("ministack.core.lambda_runtime", "_PYTHON_WORKER_SCRIPT", THEIRS, OURS)

@@ -1,12 +1,11 @@
-# mypy: disable-error-code="import-not-found"
-"""Names what of a template MiniStack's CloudFormation passes over in silence.
+"""Reports the properties of a template that MiniStack's CloudFormation ignores.
 
-It refuses a resource type it does not know, but takes a resource with any properties and reads those it knows. Which
-it reads is seen, not listed by hand: the properties are handed over in a dictionary that notes what is asked of it.
-What nobody asked for stands as the reason of the resource's stack event, where `make up`, `sam deploy` and
-DescribeStackEvents show it. Where a function would run otherwise than on AWS, the resource is refused instead.
+MiniStack refuses an unknown resource type but accepts unknown properties. The properties are given to its handlers in a
+dictionary that records which keys are read. Keys that no handler has read become the reason of the resource's stack
+event, which `make up`, `sam deploy` and DescribeStackEvents show. Where an ignored property would change what a
+function does, the resource is refused instead.
 
-A property that is read, stored and has no effect (a key for encryption, say) cannot be told from one that has.
+A property that is read and stored but has no effect (a key for encryption, say) is not found.
 """
 
 from __future__ import annotations
@@ -14,34 +13,32 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from .patching import Original, Patch
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 NOTICE = "Not carried out by the local stack: "
-# Read by lambda_resources, which stands around the handlers watched here.
+# Properties that lambda_resources reads.
 READ_HERE = {"AWS::Lambda::Function": {"DurableConfig", "DeadLetterConfig", "ReservedConcurrentExecutions"}}
-# Without these a function's code, or what starts it, is another than the template says.
+# Properties that change a function's code or what starts it.
 REFUSED = {
-    # Its routes: SAM's HttpApi event writes them there.
+    # The routes of SAM's HttpApi event.
     "AWS::ApiGatewayV2::Api": {"Body", "BodyS3Location"},
     "AWS::Lambda::Function": {"FileSystemConfigs", "ImageConfig", "TenancyConfig", "CapacityProviderConfig"},
-    "AWS::Lambda::EventSourceMapping": {
-        "AmazonManagedKafkaEventSourceConfig",
-        "DocumentDBEventSourceConfig",
-        "ProvisionedPollerConfig",
-        "Queues",
-        "SelfManagedEventSource",
-        "SelfManagedKafkaEventSourceConfig",
-        "SourceAccessConfigurations",
-        "StartingPositionTimestamp",
-        "Topics",
-        "TumblingWindowInSeconds",
-    },
+    "AWS::Lambda::EventSourceMapping": set(
+        """AmazonManagedKafkaEventSourceConfig DocumentDBEventSourceConfig ProvisionedPollerConfig Queues
+        SelfManagedEventSource SelfManagedKafkaEventSourceConfig SourceAccessConfigurations StartingPositionTimestamp
+        Topics TumblingWindowInSeconds""".split()
+    ),
 }
 POLLED = frozenset({"sqs", "kinesis", "dynamodb"})
 
-_read: dict[str, set[str]] = {}  # by resource type, what its handlers have ever asked for
-_noted: dict[tuple[str, str], str] = {}  # by stack and resource, until its event is written
+patch = Patch(__name__)
+handlers = patch.uses("ministack.services.cloudformation.provisioners", "_RESOURCE_HANDLERS")
+
+_read: dict[str, set[str]] = {}  # by resource type, the keys that its handlers have read
+_noted: dict[tuple[str, str], str] = {}  # by stack and resource, until the event is written
 
 
 class NotSupportedError(ValueError):
@@ -49,7 +46,7 @@ class NotSupportedError(ValueError):
 
 
 class Watched(dict[str, Any]):
-    """A dictionary that notes which of its keys were asked for; who takes it as a whole has asked for all."""
+    """A dictionary that records which keys are read. Iterating over it reads all keys."""
 
     def __init__(self, content: dict[str, Any]) -> None:
         super().__init__(content)
@@ -91,31 +88,29 @@ class Watched(dict[str, Any]):
         self.read.update(super().keys())
 
 
-def install() -> None:
-    """Wraps every resource type's create and update, and the writing of stack events."""
-    from ministack.services.cloudformation import provisioners, stacks  # noqa: PLC0415 - not before sys.executable is
-
-    for resource_type, handler in provisioners._RESOURCE_HANDLERS.items():  # noqa: SLF001 - there is no public way
+@patch.at_start
+def watch_handlers() -> None:
+    """Wraps the create and update handlers of every resource type."""
+    for resource_type, handler in handlers.get().items():
         if "create" in handler:
             handler["create"] = _watching(handler["create"], resource_type, properties_at=1)
         if "update" in handler:
             handler["update"] = _watching(handler["update"], resource_type, properties_at=2)
 
-    add_event = stacks._add_event  # noqa: SLF001
 
-    def with_notice(*arguments: Any, **named: Any) -> None:
-        stack_id, stack_name, logical_id, resource_type, status, *rest = arguments
-        if status in {"CREATE_COMPLETE", "UPDATE_COMPLETE"} and not rest and not named.get("reason"):
-            notice = _noted.pop((stack_name, logical_id), "")
-            if notice:
-                named["reason"] = notice
-        add_event(stack_id, stack_name, logical_id, resource_type, status, *rest, **named)
-
-    stacks._add_event = with_notice  # noqa: SLF001
+@patch.replaces("ministack.services.cloudformation.stacks", "_add_event")
+def add_event(original: Original, *arguments: Any, **named: Any) -> None:
+    """Adds the notice as the event's reason."""
+    _, stack_name, logical_id, _, status, *rest = arguments
+    if status in {"CREATE_COMPLETE", "UPDATE_COMPLETE"} and not rest and not named.get("reason"):
+        notice = _noted.pop((stack_name, logical_id), "")
+        if notice:
+            named["reason"] = notice
+    original(*arguments, **named)
 
 
 def _watching(action: Callable[..., Any], resource_type: str, properties_at: int) -> Callable[..., Any]:
-    @functools.wraps(action)  # MiniStack looks at a handler's parameters
+    @functools.wraps(action)  # MiniStack inspects a handler's parameters
     def act(*arguments: Any, **named: Any) -> Any:
         properties = arguments[properties_at]
         if not isinstance(properties, dict):
@@ -135,7 +130,7 @@ def _watching(action: Callable[..., Any], resource_type: str, properties_at: int
 
 
 def _place(arguments: tuple[Any, ...], named: dict[str, Any], properties_at: int) -> tuple[str, str]:
-    """Logical id and stack name; an update handler that is not told the logical id gives the physical one."""
+    """Logical id and stack name. An update handler without a logical id has the physical id."""
     if properties_at == 1:
         return arguments[0], arguments[2]
     logical_id = named.get("logical_id") or (arguments[4] if len(arguments) > 4 else arguments[0])
@@ -143,7 +138,7 @@ def _place(arguments: tuple[Any, ...], named: dict[str, Any], properties_at: int
 
 
 def refuse(resource_type: str, properties: dict[str, Any]) -> None:
-    """Raises NotSupportedError for properties without which the resource would do something else."""
+    """Raises NotSupportedError for a property or an event source that the stack would ignore."""
     if found := sorted(REFUSED.get(resource_type, set()) & properties.keys()):
         raise NotSupportedError(f"the local stack does not support {', '.join(found)} of {resource_type}")
     if resource_type == "AWS::Lambda::EventSourceMapping":

@@ -1,12 +1,11 @@
-# mypy: disable-error-code="import-not-found"
-"""A durable function that a queue, a rule or a topic invokes starts an execution, as on Lambda.
+"""Starts an execution when a queue, a rule or a topic invokes a durable function, as Lambda does.
 
-MiniStack would run its handler once, with an event that the durable SDK does not understand. What is not the
-runner's own invocation is sent to the front door instead, which starts executions: with the reference that the
-source has, so that an unqualified one is refused there as Lambda refuses it.
+MiniStack would run the handler once, with an event that the durable SDK cannot read. Every event that is not the
+runner's own invocation is sent to the front door, with the reference of the source: the front door refuses an
+unqualified reference, as Lambda does.
 
 https://docs.aws.amazon.com/lambda/latest/dg/durable-invoking-esm.html: event source mappings wait for the
-execution; rules, topics and buckets start it by event.
+execution; rules, topics and buckets start it asynchronously.
 """
 
 from __future__ import annotations
@@ -18,97 +17,87 @@ import logging
 import os
 import threading
 import urllib.parse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from .patching import Original, Patch
 
 logger = logging.getLogger(__name__)
 
 INVOCATION_OF_THE_RUNNER = frozenset({"DurableExecutionArn", "CheckpointToken", "InitialExecutionState"})
-# A synchronous execution lasts 15 minutes at most.
+# Longer than a synchronous execution, which lasts at most 15 minutes.
 TIMEOUT_SECONDS = 960
 REFERENCE = "LocalStackReference"
-# The stack's own key lets the request in; no signature is verified.
+# The stack's own key. No signature is verified.
 AUTHORIZATION = (
     "AWS4-HMAC-SHA256 Credential={key}/20260101/{region}/lambda/aws4_request, SignedHeaders=host, Signature=0"
 )
 
+LAMBDA = "ministack.services.lambda_svc"
+patch = Patch(__name__)
+find = patch.uses(LAMBDA, "_get_func_record_for_ref")
 _by_event: contextvars.ContextVar[bool] = contextvars.ContextVar("by_event", default=False)
 
 
-def install() -> None:
-    """Wraps the one place where MiniStack runs a handler, and those in front of it that know more."""
-    from ministack.services import eventbridge, lambda_svc, sns  # noqa: PLC0415 - not before sys.executable is set
-
-    _wrap_lambda(lambda_svc)
-    _wrap_sources(eventbridge, sns, lambda_svc._get_func_record_for_ref)  # noqa: SLF001 - there is no public way
-
-
-def _wrap_lambda(lambda_svc: Any) -> None:
-    execute, execute_later = lambda_svc._execute_function, lambda_svc.invoke_async_with_retry  # noqa: SLF001
-    find = lambda_svc._get_func_record_for_ref  # noqa: SLF001
-
-    def find_and_note(function_ref: str) -> tuple[Any, Any, str]:
-        function, config, name = find(function_ref)
-        if is_durable(config):
-            config = {**config, REFERENCE: function_ref}
-        return function, config, name
-
-    def run(function: dict[str, Any], event: Any) -> dict[str, Any]:
-        config = function.get("config") or function
-        if not is_durable(config) or is_invocation_of_the_runner(event):
-            result: dict[str, Any] = execute(function, event)
-            return result
-        if _by_event.get():
-            start_by_event(reference_of(config), event)
-            return {"body": None, "log": ""}
-        return start(reference_of(config), event)
-
-    def run_later(function: dict[str, Any], event: Any) -> None:
-        config = function.get("config") or function
-        if is_durable(config):
-            start_by_event(reference_of(config), event)
-        else:
-            execute_later(function, event)
-
-    lambda_svc._get_func_record_for_ref = find_and_note  # noqa: SLF001
-    lambda_svc._execute_function = run  # noqa: SLF001
-    lambda_svc.invoke_async_with_retry = run_later
+@patch.replaces(LAMBDA, "_get_func_record_for_ref")
+def find_with_reference(original: Original, reference: str) -> tuple[Any, Any, str]:
+    """Stores the reference in the configuration of a durable function."""
+    function, config, name = original(reference)
+    return function, {**config, REFERENCE: reference} if is_durable(config) else config, name
 
 
-def _wrap_sources(eventbridge: Any, sns: Any, find: Callable[[str], tuple[Any, Any, str]]) -> None:
-    dispatch, deliver = eventbridge._dispatch_to_lambda, sns._deliver_to_lambda  # noqa: SLF001
+@patch.replaces(LAMBDA, "_execute_function")
+def execute(original: Original, function: dict[str, Any], event: Any) -> Any:
+    """Starts an execution instead of the handler, unless the runner invokes it."""
+    config = function.get("config") or function
+    if not is_durable(config) or is_invocation_of_the_runner(event):
+        return original(function, event)
+    if _by_event.get():
+        start_by_event(reference_of(config), event)
+        return {"body": None, "log": ""}
+    return start(reference_of(config), event)
 
-    def dispatch_by_event(arn: str, payload: str) -> None:
-        if is_durable(find(arn)[1]):
-            start_by_event(arn, json.loads(payload))
-        else:
-            dispatch(arn, payload)
 
-    def deliver_by_event(*arguments: Any) -> None:
-        mark = _by_event.set(True)
-        try:
-            deliver(*arguments)
-        finally:
-            _by_event.reset(mark)
+@patch.replaces(LAMBDA, "invoke_async_with_retry")
+def execute_later(original: Original, function: dict[str, Any], event: Any) -> None:
+    """Starts an execution asynchronously instead of the handler."""
+    config = function.get("config") or function
+    if is_durable(config):
+        start_by_event(reference_of(config), event)
+    else:
+        original(function, event)
 
-    eventbridge._dispatch_to_lambda = dispatch_by_event  # noqa: SLF001
-    sns._deliver_to_lambda = deliver_by_event  # noqa: SLF001
+
+@patch.replaces("ministack.services.eventbridge", "_dispatch_to_lambda")
+def dispatch_by_event(original: Original, arn: str, payload: str) -> None:
+    """A rule starts an execution asynchronously."""
+    if is_durable(find.call(arn)[1]):
+        start_by_event(arn, json.loads(payload))
+    else:
+        original(arn, payload)
+
+
+@patch.replaces("ministack.services.sns", "_deliver_to_lambda")
+def deliver_by_event(original: Original, *arguments: Any) -> None:
+    """A topic starts an execution asynchronously."""
+    mark = _by_event.set(True)
+    try:
+        original(*arguments)
+    finally:
+        _by_event.reset(mark)
 
 
 def is_durable(config: dict[str, Any] | None) -> bool:
-    """Whether a function's configuration is that of a durable one."""
+    """Whether the configuration is a durable function's."""
     return bool(config and config.get("DurableConfig"))
 
 
 def is_invocation_of_the_runner(event: Any) -> bool:
-    """Whether `event` is what the durable SDK expects, and not what somebody sends."""
+    """Whether `event` has the fields that the durable SDK expects."""
     return isinstance(event, dict) and event.keys() >= INVOCATION_OF_THE_RUNNER
 
 
 def reference_of(config: dict[str, Any]) -> str:
-    """As the event source has it; where MiniStack keeps only the version, `$LATEST` stands for no qualifier."""
+    """The event source's reference. Where MiniStack stores only the version, `$LATEST` means no qualifier."""
     if REFERENCE in config:
         return str(config[REFERENCE])
     name, version = config["FunctionName"], config.get("Version", "$LATEST")
@@ -116,12 +105,12 @@ def reference_of(config: dict[str, Any]) -> str:
 
 
 def start_by_event(reference: str, event: Any) -> None:
-    """On a thread: the caller may be the one that answers what the front door has to ask before it can start."""
+    """On a thread: the front door asks MiniStack about the function, and the caller may be the thread that answers."""
     threading.Thread(target=start, args=(reference, event, "Event"), daemon=True).start()
 
 
 def start(reference: str, event: Any, invocation_type: str = "RequestResponse") -> dict[str, Any]:
-    """Invokes at the front door; what came of it, as MiniStack's executors put it."""
+    """Invokes the function at the front door; the result has the form of MiniStack's executors."""
     front_door = urllib.parse.urlsplit(os.environ["AWS_ENDPOINT_URL"])
     connection = http.client.HTTPConnection(front_door.netloc, timeout=TIMEOUT_SECONDS)
     try:

@@ -1,9 +1,8 @@
-# mypy: disable-error-code="import-not-found"
-"""Lets only the front door in.
+"""Refuses every request that does not come from the front door.
 
-MiniStack listens on a port that every program of this machine can reach, and so every web page. Each request must
-carry the secret that the front door sent through standard input; the header is removed before MiniStack sees it, so
-that no handler gets it with an event.
+Every program and every web page on this machine can reach MiniStack's port. Each request must have the secret that the
+front door sent through standard input. The header is removed before MiniStack reads the request, so that no handler
+gets it with an event.
 """
 
 from __future__ import annotations
@@ -12,15 +11,23 @@ import hmac
 import os
 from typing import Any
 
-# The front door asks here whether MiniStack gave out an access key.
+from .patching import Patch
+
+# The front door asks here whether MiniStack issued an access key.
 KEY_PATH = "/_local_stack/key"
 KEY_HEADER = b"x-local-stack-key"
+
+IAM = "ministack.core.iam_evaluator"
+patch = Patch(__name__)
+is_root_access_key = patch.uses(IAM, "is_root_access_key")
+resolve_credential = patch.uses(IAM, "resolve_credential")
+resolved_credential = patch.uses(IAM, "ResolvedCredential")
 
 
 def read_secret() -> tuple[bytes, bytes]:
     """The header's name, in lower case, and its value: the first line of standard input."""
     line = b""
-    # Byte by byte: whatever follows the line stays in the pipe.
+    # Byte by byte, so that what follows the line stays in the pipe.
     while (byte := os.read(0, 1)) not in {b"\n", b""}:
         line += byte
     name, _, value = line.partition(b": ")
@@ -50,14 +57,10 @@ def guarded(app: Any, header: bytes, secret: bytes) -> Any:
 
 
 def _is_issued(key: bytes) -> bool:
-    """Whether this MiniStack's STS or IAM gave out the access key, and it is valid now."""
-    from ministack.core import iam_evaluator  # noqa: PLC0415 - not before sys.executable is set
-
-    # MiniStack takes some keys for the root user's: those are in its source, not given out.
+    """Whether this MiniStack's STS or IAM issued the access key, and it is valid now."""
     name = key.decode("latin-1")
-    if iam_evaluator.is_root_access_key(name):
-        return False
-    return isinstance(iam_evaluator.resolve_credential(name), iam_evaluator.ResolvedCredential)
+    # The keys that MiniStack accepts as the root user's are in its source code.
+    return not is_root_access_key.call(name) and isinstance(resolve_credential.call(name), resolved_credential.get())
 
 
 async def _answer(scope: Any, send: Any, status: int) -> None:

@@ -1,9 +1,8 @@
-# mypy: disable-error-code="import-not-found"
-"""What a handler raises, reported as Lambda reports it.
+"""Reports an error of a handler as Lambda does.
 
-MiniStack says `Runtime.HandlerError` whatever was raised, without a stack trace, and ends the worker. On Lambda the
-class is the error type, a result that is no JSON is a `Runtime.MarshalError`, and the environment stays warm: only a
-process that is gone, or out of time, is replaced.
+MiniStack reports `Runtime.HandlerError` for every error, without a stack trace, and ends the worker. Lambda reports the
+error's class, and `Runtime.MarshalError` for a result that is not JSON. It replaces only a worker that has ended or
+timed out.
 https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
 """
 
@@ -11,10 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from .patching import Original, Patch
+
 MARK = "__local_stack_handler_error__"
 
-# The end of MiniStack's worker program for Python, and what stands in its place. To MiniStack the error is a result,
-# so that it keeps the worker; `_reported` makes an error of it again.
+# The end of MiniStack's worker program for Python, and its replacement. The replacement returns an error as a marked
+# result, so that MiniStack keeps the worker; `execute_warm` turns it back into an error.
 THEIRS = """\
         try:
             result = handler_fn(event, context)
@@ -22,7 +23,7 @@ THEIRS = """\
         except Exception as e:
             _real_stdout.write(json.dumps({"status": "error", "error": str(e), "trace": traceback.format_exc()}) + "\\n")
         _real_stdout.flush()
-"""  # noqa: E501 - to the letter
+"""  # noqa: E501 - an exact copy
 OURS = f"""\
         def _failed(error_type, message, frames):
             report = {{"errorMessage": message, "errorType": error_type, "requestId": context.aws_request_id,
@@ -43,24 +44,14 @@ OURS = f"""\
 """
 
 
-def install() -> None:
-    """Changes the worker's program and what MiniStack makes of its answer."""
-    from ministack.core import lambda_runtime  # noqa: PLC0415 - not before sys.executable is set
-    from ministack.services import lambda_svc  # noqa: PLC0415
-
-    program: str = lambda_runtime._PYTHON_WORKER_SCRIPT  # noqa: SLF001 - there is no public way
-    if program.count(THEIRS) != 1:
-        raise RuntimeError("MiniStack's worker program has changed: see handler_errors.py")
-    lambda_runtime._PYTHON_WORKER_SCRIPT = program.replace(THEIRS, OURS)  # noqa: SLF001
-    execute = lambda_svc._execute_function_warm  # noqa: SLF001
-
-    def reported(function: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
-        return _reported(execute(function, event, request_id))
-
-    lambda_svc._execute_function_warm = reported  # noqa: SLF001
+patch = Patch(__name__)
+patch.replaces_text("ministack.core.lambda_runtime", "_PYTHON_WORKER_SCRIPT", THEIRS, OURS)
 
 
-def _reported(answer: dict[str, Any]) -> dict[str, Any]:
+@patch.replaces("ministack.services.lambda_svc", "_execute_function_warm")
+def execute_warm(original: Original, function: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
+    """Turns a marked result into a function error."""
+    answer: dict[str, Any] = original(function, event, request_id)
     body = answer.get("body")
     if not isinstance(body, dict) or MARK not in body:
         return answer

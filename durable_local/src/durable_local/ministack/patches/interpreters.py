@@ -1,9 +1,9 @@
-# mypy: disable-error-code="import-not-found"
-"""Which program runs a function's code, and which code cannot run on this machine.
+"""Chooses the interpreter for a function's code, and refuses code that cannot run on this machine.
 
-A folder of sources runs in the functions' environment, which holds what src/requirements.txt ships. A bundle of
-`sam build` or a zip brings its dependencies, and what of them is compiled fits one Python and one processor: it
-runs in the Python it was built for (`find_python`), with nothing else beside it; or it is refused with the reason.
+A folder of sources runs in the functions' environment (`sys.executable` in this process), which has what
+src/requirements.txt pins. A bundle of `sam build` or a zip has its own dependencies. Their compiled parts need one
+version of Python and one processor: such code runs with that Python (`find_python`), without other packages, or it is
+refused with the reason.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .patching import Original, Patch
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -30,37 +32,36 @@ PROCESSOR = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "arm64", "arm64":
 _interpreter: contextvars.ContextVar[str | None] = contextvars.ContextVar("interpreter", default=None)
 
 
+RUNTIME = "ministack.core.lambda_runtime"
+patch = Patch(__name__)
+
+
 class CannotRunError(ValueError):
     """The code does not run on this machine; CloudFormation reports the text as the resource's reason."""
 
 
-def install(functions_python: str) -> None:
-    """Gives each worker process its interpreter; `functions_python` runs what has no compiled parts."""
-    from ministack.core import lambda_runtime  # noqa: PLC0415 - not before sys.executable is set
-
-    detect = lambda_runtime._detect_runtime_binary  # noqa: SLF001 - there is no public way
-    spawn = lambda_runtime.Worker._spawn  # noqa: SLF001
-
-    def detected(runtime: str) -> tuple[str, str]:
-        binary, script = detect(runtime)
-        return _interpreter.get() or binary, script
-
-    def spawned(worker: Any) -> Any:
-        chosen = None
-        if worker.config.get("Runtime", "").startswith("python"):
-            chosen = interpreter(compiled_parts(worker.code_zip), functions_python)
-        token = _interpreter.set(chosen)
-        try:
-            return spawn(worker)
-        finally:
-            _interpreter.reset(token)
-
-    lambda_runtime._detect_runtime_binary = detected  # noqa: SLF001
-    lambda_runtime.Worker._spawn = spawned  # noqa: SLF001
+@patch.replaces(RUNTIME, "_detect_runtime_binary")
+def detect(original: Original, runtime: str) -> tuple[str, str]:
+    """The interpreter that was chosen for the worker, else MiniStack's choice."""
+    binary, script = original(runtime)
+    return _interpreter.get() or binary, script
 
 
-def check(name: str, config: dict[str, Any], code: bytes | None, functions_python: str) -> None:
-    """Raises CannotRunError with the function's name for code that could never start here."""
+@patch.replaces(f"{RUNTIME}:Worker", "_spawn")
+def spawn(original: Original, worker: Any) -> Any:
+    """Chooses the interpreter by the worker's code."""
+    chosen = None
+    if worker.config.get("Runtime", "").startswith("python"):
+        chosen = interpreter(compiled_parts(worker.code_zip), sys.executable)
+    token = _interpreter.set(chosen)
+    try:
+        return original(worker)
+    finally:
+        _interpreter.reset(token)
+
+
+def check(name: str, config: dict[str, Any], code: bytes | None) -> None:
+    """Raises CannotRunError, with the function's name, for code that cannot start here."""
     runtime = config.get("Runtime") or ""
     if config.get("PackageType") == "Image":
         raise CannotRunError(
@@ -73,13 +74,13 @@ def check(name: str, config: dict[str, Any], code: bytes | None, functions_pytho
         raise CannotRunError(f"{name}: Runtime {runtime or 'none'} is not supported here; Python and Node.js are")
     elif runtime.startswith("python") and code:
         try:
-            interpreter(compiled_parts(code), functions_python)
+            interpreter(compiled_parts(code), sys.executable)
         except CannotRunError as error:
             raise CannotRunError(f"{name}: {error}") from None
 
 
 def compiled_parts(code: bytes) -> set[tuple[str, str]]:
-    """The Pythons ("3.13") and processors ("x86_64", "arm64") that an archive's extension modules are built for."""
+    """The versions of Python ("3.13") and processors ("x86_64", "arm64") of an archive's extension modules."""
     try:
         names: Iterable[str] = zipfile.ZipFile(io.BytesIO(code)).namelist()
     except zipfile.BadZipFile:
@@ -89,7 +90,7 @@ def compiled_parts(code: bytes) -> set[tuple[str, str]]:
 
 
 def interpreter(parts: set[tuple[str, str]], functions_python: str) -> str | None:
-    """The Python for code with these compiled parts; None for the default. Raises CannotRunError."""
+    """The path of the Python for these compiled parts; None for `functions_python`. Raises CannotRunError."""
     if not parts:
         return None
     here = PROCESSOR.get(platform.machine(), platform.machine())
@@ -125,7 +126,7 @@ def find_python(version: str) -> str | None:
         *pyenv.glob(f"versions/{version}.*/bin"),
     ]
     for folder in folders:
-        # Ask the file for its version: a version manager's placeholder has the name and may have no Python.
+        # A version manager's placeholder has the name but may run no Python.
         found = shutil.which(f"python{version}", path=str(folder))
         if found and version_of(found) == version:
             return found
@@ -134,7 +135,7 @@ def find_python(version: str) -> str | None:
 
 @functools.cache
 def version_of(python: str) -> str:
-    """ "3.13", say, asked of the interpreter itself; empty when it does not run."""
+    """The interpreter's version, such as "3.13"; empty when it does not run."""
     question = "import sys; print(*sys.version_info[:2], sep='.')"
     return subprocess.run([python, "-c", question], capture_output=True, text=True, check=False).stdout.strip()
 

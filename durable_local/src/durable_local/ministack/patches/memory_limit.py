@@ -1,9 +1,8 @@
-# mypy: disable-error-code="import-not-found"
-"""Ends a worker that has needed more memory than its function's `MemorySize`, as Lambda does.
+"""Ends a worker that has used more memory than its function's `MemorySize`, as Lambda does.
 
-What counts is the most that was resident at any time (VmHWM in /proc/<pid>/status), so an invocation that needed too
-much for a moment is found as well: while it runs by a thread that looks every few hundredths of a second, and once
-more when it has answered. Processes that a handler starts do not count. Without /proc (macOS) nothing is looked at.
+The limit applies to the peak of resident memory (VmHWM in /proc/<pid>/status), so a short peak is found too: a thread
+checks busy workers every 50 ms, and each worker is checked once more after its answer. Processes that a handler starts
+do not count. Without /proc (macOS) there is no check.
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 """
 
@@ -16,6 +15,8 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .patching import Patch
+
 if TYPE_CHECKING:
     import subprocess
 
@@ -23,19 +24,23 @@ INTERVAL_SECONDS = 0.05
 DEFAULT_MEGABYTES = 128
 PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
+RUNTIME = "ministack.core.lambda_runtime"
+patch = Patch(__name__)
+lock = patch.uses(RUNTIME, "_lock")
+workers = patch.uses(RUNTIME, "_workers")
+
 _ended: weakref.WeakSet[subprocess.Popen[str]] = weakref.WeakSet()
 
 
-def install() -> None:
-    """Starts to watch the workers."""
-    from ministack.core import lambda_runtime  # noqa: PLC0415 - not before sys.executable is set
-
-    threading.Thread(target=_watch, args=(lambda_runtime,), name="memory-limit", daemon=True).start()
+@patch.at_start
+def watch() -> None:
+    """Starts the thread that checks the workers."""
+    threading.Thread(target=_watch, name="memory-limit", daemon=True).start()
 
 
 def end_if_passed(worker: Any) -> bool:
-    """Kills the worker's process if it has needed too much; whether it has."""
-    process = worker._proc  # noqa: SLF001 - there is no public way
+    """Kills the worker's process if it has used too much memory; returns whether it has."""
+    process = worker._proc  # noqa: SLF001 - an attribute of an object, not of a module
     if process is None:
         return False
     if peak_kilobytes(process.pid) > int(worker.config.get("MemorySize") or DEFAULT_MEGABYTES) * 1024:
@@ -45,12 +50,12 @@ def end_if_passed(worker: Any) -> bool:
 
 
 def has_ended(process: subprocess.Popen[str]) -> bool:
-    """Whether it was its memory that ended this process."""
+    """Whether the memory limit ended this process."""
     return process in _ended
 
 
 def peak_kilobytes(pid: int) -> int:
-    """The most memory that the process had at any time; 0 for one that is gone, and without /proc."""
+    """The peak of the process's memory; 0 for one that has ended, and without /proc."""
     try:
         found = PEAK.search(Path(f"/proc/{pid}/status").read_text(encoding="utf-8"))
     except OSError:
@@ -58,10 +63,10 @@ def peak_kilobytes(pid: int) -> int:
     return int(found[1]) if found else 0
 
 
-def _watch(lambda_runtime: Any) -> None:
+def _watch() -> None:
     while True:
-        with lambda_runtime._lock:  # noqa: SLF001 - as above
-            busy = [worker for pool in lambda_runtime._workers.values() for worker in pool if worker.in_use]  # noqa: SLF001
+        with lock.get():
+            busy = [worker for pool in workers.get().values() for worker in pool if worker.in_use]
         for worker in busy:
             end_if_passed(worker)
         time.sleep(INTERVAL_SECONDS)

@@ -1,8 +1,7 @@
-# mypy: disable-error-code="import-not-found"
-"""Makes a function's reserved concurrency that of all its versions.
+"""Applies a function's reserved concurrency to all of its versions.
 
-MiniStack looks for it in the record of the version that is invoked, where it never is, so an invocation through an
-alias or of a version knows no limit: see durable_local/docs/upstream/ministack-reserved-concurrency-of-versions.md.
+MiniStack looks for the limit in the record of the invoked version, which never has it, so an invocation of a version
+or an alias has no limit: see durable_local/docs/upstream/ministack-reserved-concurrency-of-versions.md.
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 """
 
@@ -10,15 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from .patching import Original, Patch
 
-def install() -> None:
-    """Wraps MiniStack's look for the limit."""
-    from ministack.services import lambda_svc  # noqa: PLC0415 - not before sys.executable is set
+LAMBDA = "ministack.services.lambda_svc"
+patch = Patch(__name__)
+functions = patch.uses(LAMBDA, "_functions")
 
-    limit_of = lambda_svc._reserved_concurrency  # noqa: SLF001 - there is no public way
 
-    def limit(record: dict[str, Any], config: dict[str, Any]) -> Any:
-        function = lambda_svc._functions.get(config.get("FunctionName"))  # noqa: SLF001
-        return limit_of(function or record, config)
-
-    lambda_svc._reserved_concurrency = limit  # noqa: SLF001
+@patch.replaces(LAMBDA, "_reserved_concurrency")
+def limit_of(original: Original, record: dict[str, Any], config: dict[str, Any]) -> Any:
+    """The limit of the function, not of the version."""
+    return original(functions.get().get(config.get("FunctionName")) or record, config)

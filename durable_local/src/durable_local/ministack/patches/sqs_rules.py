@@ -1,95 +1,106 @@
-# mypy: disable-error-code="import-not-found"
-"""What SQS refuses in a message and MiniStack does not: a green run here must mean green on AWS.
+"""Refuses messages that SQS refuses and MiniStack accepts.
 
 The rules: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
-and the SendMessage API. Codes are SQS's; texts are close to its.
+and the SendMessage API. The codes are SQS's; the texts are similar.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from .patching import Original, Patch
 
-MOST_ATTRIBUTES = 10
-LONGEST_NAME = 256
-LARGEST_BATCH_BYTES = 1_048_576
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_ATTRIBUTES = 10
+MAX_NAME_CHARACTERS = 256
+MAX_BATCH_BYTES = 1_048_576
 
 ATTRIBUTE_NAME = re.compile(r"(?!(?i:aws\.|amazon\.))[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 DATA_TYPE = re.compile(r"(String|Number|Binary)(?:\..{1,249})?", re.DOTALL)
 NOT_ALLOWED = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+SQS = "ministack.services.sqs"
+patch = Patch(__name__)
+queue_of = patch.uses(SQS, "_get_q")
+sqs_error = patch.uses(SQS, "_Err")
+actions = patch.uses(SQS, "_HANDLERS")
+send_message_now = patch.uses(SQS, "_act_send_message")
+send_batch_now = patch.uses(SQS, "_act_send_message_batch")
+
+
 class RefusedMessageError(Exception):
-    """The message breaks a rule; `code` is the error's."""
+    """The message breaks a rule; `code` is the error code."""
 
     def __init__(self, message: str, code: str = "InvalidParameterValue") -> None:
         super().__init__(message)
         self.code = code
 
 
-def install() -> None:
-    """Puts the rules in front of MiniStack's SendMessage and SendMessageBatch."""
-    from ministack.services import sqs  # noqa: PLC0415 - not before sys.executable is set
-
-    send, send_batch = sqs._act_send_message, sqs._act_send_message_batch  # noqa: SLF001 - there is no public way
-
-    def checked(check: Callable[[dict[str, Any], str], None], action: Callable[..., Any]) -> Callable[..., Any]:
-        def act(data: dict[str, Any], queue_url: str) -> Any:
-            try:
-                check(data, queue_url)
-            except RefusedMessageError as error:
-                raise sqs._Err(error.code, str(error)) from error  # noqa: SLF001
-            return action(data, queue_url)
-
-        return act
-
-    def check_one(data: dict[str, Any], queue_url: str) -> None:
-        queue = sqs._get_q(data.get("QueueUrl", queue_url), "sqs:SendMessage")  # noqa: SLF001
-        check_message(data, int(queue["attributes"].get("MaximumMessageSize", LARGEST_BATCH_BYTES)))
-
-    # A batch sends each of its entries by the first of the two.
-    sqs._act_send_message = checked(check_one, send)  # noqa: SLF001
-    sqs._act_send_message_batch = checked(lambda data, _: check_batch(data), send_batch)  # noqa: SLF001
-    for table in (value for value in vars(sqs).values() if isinstance(value, dict)):
-        for name, action in table.items():
-            if action is send:
-                table[name] = sqs._act_send_message  # noqa: SLF001
-            elif action is send_batch:
-                table[name] = sqs._act_send_message_batch  # noqa: SLF001
+@patch.replaces(SQS, "_act_send_message")
+def send_message(original: Original, data: dict[str, Any], queue_url: str) -> Any:
+    """SendMessage, also for each entry of a batch."""
+    queue = queue_of.call(data.get("QueueUrl", queue_url), "sqs:SendMessage")
+    with _as_sqs_error():
+        check_message(data, int(queue["attributes"].get("MaximumMessageSize", MAX_BATCH_BYTES)))
+    return original(data, queue_url)
 
 
-def check_message(message: dict[str, Any], largest_bytes: int) -> None:
+@patch.replaces(SQS, "_act_send_message_batch")
+def send_batch(original: Original, data: dict[str, Any], queue_url: str) -> Any:
+    """SendMessageBatch."""
+    with _as_sqs_error():
+        check_batch(data)
+    return original(data, queue_url)
+
+
+@patch.at_start
+def register() -> None:
+    """MiniStack's table of actions still has the originals."""
+    actions.get().update(SendMessage=send_message_now.get(), SendMessageBatch=send_batch_now.get())
+
+
+@contextlib.contextmanager
+def _as_sqs_error() -> Iterator[None]:
+    try:
+        yield
+    except RefusedMessageError as error:
+        raise sqs_error.call(error.code, str(error)) from error
+
+
+def check_message(message: dict[str, Any], max_bytes: int) -> None:
     """Raises RefusedMessageError; `message` is a SendMessage request or an entry of a batch."""
     attributes: dict[str, dict[str, Any]] = message.get("MessageAttributes") or {}
-    if len(attributes) > MOST_ATTRIBUTES:
+    if len(attributes) > MAX_ATTRIBUTES:
         raise RefusedMessageError(
-            f"Number of message attributes [{len(attributes)}] exceeds the allowed maximum [{MOST_ATTRIBUTES}]."
+            f"Number of message attributes [{len(attributes)}] exceeds the allowed maximum [{MAX_ATTRIBUTES}]."
         )
     for name, attribute in attributes.items():
         _check_attribute(name, attribute)
-    if size_of(message) > largest_bytes:
+    if size_of(message) > max_bytes:
         raise RefusedMessageError(
-            f"One or more parameters are invalid. Reason: Message must be shorter than {largest_bytes} bytes."
+            f"One or more parameters are invalid. Reason: Message must be shorter than {max_bytes} bytes."
         )
 
 
 def check_batch(request: dict[str, Any]) -> None:
-    """Raises RefusedMessageError for what refuses a batch as a whole."""
+    """Raises RefusedMessageError for a batch that is refused as a whole."""
     total = sum(size_of(entry) for entry in request.get("Entries") or [])
-    if total > LARGEST_BATCH_BYTES:
+    if total > MAX_BATCH_BYTES:
         raise RefusedMessageError(
-            f"Batch requests cannot be longer than {LARGEST_BATCH_BYTES} bytes. You have sent {total} bytes.",
+            f"Batch requests cannot be longer than {MAX_BATCH_BYTES} bytes. You have sent {total} bytes.",
             "BatchRequestTooLong",
         )
 
 
 def size_of(message: dict[str, Any]) -> int:
-    """Bytes of body and attributes: names, types and values count."""
+    """Bytes of the body and of the attributes' names, types and values."""
     return sum(len(part) for part in _parts(message))
 
 
@@ -103,7 +114,7 @@ def _parts(message: dict[str, Any]) -> Iterator[bytes]:
 
 
 def _check_attribute(name: str, attribute: dict[str, Any]) -> None:
-    if len(name) > LONGEST_NAME or not ATTRIBUTE_NAME.fullmatch(name):
+    if len(name) > MAX_NAME_CHARACTERS or not ATTRIBUTE_NAME.fullmatch(name):
         raise RefusedMessageError(f"The message (user) attribute name {name!r} is not valid.")
     data_type = DATA_TYPE.fullmatch(attribute.get("DataType") or "")
     if data_type is None:

@@ -1,8 +1,7 @@
-# mypy: disable-error-code="import-not-found"
-"""Step Functions' `lambda:invoke` with the parameters that decide how a durable function starts.
+"""Reads the parameters of Step Functions' `lambda:invoke` that decide how a durable function starts.
 
-MiniStack reads `FunctionName` and `Payload`. Without `InvocationType` it waits for the end of what was to be started
-by event; without `Qualifier` a durable function is invoked without one, which Lambda refuses.
+MiniStack reads `FunctionName` and `Payload` only. Without `InvocationType` it waits for an asynchronous start to end.
+Without `Qualifier` it invokes a durable function by its unqualified name, which Lambda refuses.
 https://docs.aws.amazon.com/step-functions/latest/dg/connect-lambda.html
 """
 
@@ -11,28 +10,30 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+from .patching import Original, Patch
+
 INVOKE = "states:::lambda:invoke"
+LAMBDA = "ministack.services.lambda_svc"
+STATES = "ministack.services.stepfunctions"
+
+patch = Patch(__name__)
+find = patch.uses(LAMBDA, "_get_func_record_for_ref")
+execution_record = patch.uses(LAMBDA, "_execution_record_for_config")
+invoke_async = patch.uses(LAMBDA, "invoke_async_with_retry")
+reference_of = patch.uses(STATES, "_resolve_lambda_function_ref")
 
 
-def install() -> None:
-    """Wraps what a task state calls."""
-    from ministack.services import lambda_svc, stepfunctions  # noqa: PLC0415 - not before sys.executable is set
-
-    call = stepfunctions._invoke_resource  # noqa: SLF001 - there is no public way
-
-    def called(resource: str, parameters: Any) -> Any:
-        if INVOKE not in resource or not isinstance(parameters, dict):
-            return call(resource, parameters)
-        if qualifier := parameters.get("Qualifier"):
-            parameters = {**parameters, "FunctionName": f"{parameters.get('FunctionName')}:{qualifier}"}
-        if parameters.get("InvocationType") != "Event":
-            return call(resource, parameters)
-        reference = stepfunctions._resolve_lambda_function_ref(parameters.get("FunctionName", ""), optimized=True)  # noqa: SLF001
-        function, config, _ = lambda_svc._get_func_record_for_ref(reference)  # noqa: SLF001
-        if not function:
-            return call(resource, parameters)  # which says so
-        record = lambda_svc._execution_record_for_config(function, config)  # noqa: SLF001
-        lambda_svc.invoke_async_with_retry(record, parameters.get("Payload", {}))
-        return {"StatusCode": int(HTTPStatus.ACCEPTED)}
-
-    stepfunctions._invoke_resource = called  # noqa: SLF001
+@patch.replaces(STATES, "_invoke_resource")
+def invoke_resource(original: Original, resource: str, parameters: Any) -> Any:
+    """What a task state calls."""
+    if INVOKE not in resource or not isinstance(parameters, dict):
+        return original(resource, parameters)
+    if qualifier := parameters.get("Qualifier"):
+        parameters = {**parameters, "FunctionName": f"{parameters.get('FunctionName')}:{qualifier}"}
+    if parameters.get("InvocationType") != "Event":
+        return original(resource, parameters)
+    function, config, _ = find.call(reference_of.call(parameters.get("FunctionName", ""), optimized=True))
+    if not function:
+        return original(resource, parameters)  # which reports it
+    invoke_async.call(execution_record.call(function, config), parameters.get("Payload", {}))
+    return {"StatusCode": int(HTTPStatus.ACCEPTED)}

@@ -1,4 +1,4 @@
-"""`context.invoke`: what a durable function's call of another function becomes."""
+"""Child executions: what `context.invoke` of a durable function starts."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from aws_durable_execution_sdk_python_testing.child_dispatcher import (
 from aws_durable_execution_sdk_python_testing.exceptions import ResourceNotFoundException
 
 from durable_local.errors import ApiError
-from durable_local.gateway.functions import FunctionReference, FunctionVersion
+from durable_local.function_reference import FunctionReference, FunctionVersion
 from durable_local.runner.invoker import InvocationFailedError, MiniStackInvoker
-from durable_local.runner.runner import start_input
+from durable_local.runner.record import start_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class DeployedFunctions:
-    """The runner wants to be told beforehand which functions exist and are durable; this asks the deployment.
+class ChildDispatcher:
+    """The testing SDK expects a list of all functions. This class asks MiniStack at each call instead.
 
-    `describe` blocks for one request to MiniStack; the runner calls `dispatch` off its lanes, so it may.
+    `describe` blocks for one request to MiniStack. That is allowed, as the runner does not call `dispatch` on a lane.
     """
 
     def __init__(self, describe: Callable[[FunctionReference], FunctionVersion], invoker: MiniStackInvoker) -> None:
@@ -40,11 +40,11 @@ class DeployedFunctions:
         self._invoker = invoker
 
     def preflight(self, target: FunctionTarget) -> ChildOutcome | None:  # noqa: ARG002
-        """Must not block, so it knows nothing yet."""
+        """Must not block, so it accepts every target."""
         return None
 
     def dispatch(self, request: ChainedInvokeRequest) -> DispatchResult:
-        """A durable target becomes an execution of its own, a plain one a single invocation."""
+        """A durable target becomes a child execution, a plain one a single invocation."""
         reference = FunctionReference(request.function_name, request.qualifier)
         try:
             function = self._describe(reference)
@@ -55,8 +55,7 @@ class DeployedFunctions:
             return RunInvocation(lambda: self._run_once(request.invoke_identifier(), payload))
         if request.qualifier is None:
             return failed_to_start(
-                "You cannot invoke a durable function using an unqualified ARN.",
-                "InvalidParameterValueException",
+                "You cannot invoke a durable function using an unqualified ARN.", "InvalidParameterValueException"
             )
         return StartChild(start_input(function, str(uuid.uuid4()), payload))
 

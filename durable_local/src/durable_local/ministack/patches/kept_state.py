@@ -1,0 +1,31 @@
+"""Writes the state to keep while MiniStack's pollers still run.
+
+MiniStack itself would wait for running handlers first, up to 15 minutes.
+"""
+
+from __future__ import annotations
+
+from .patching import Patch
+
+MAX_ATTEMPTS = 20
+
+PERSISTENCE = "ministack.core.persistence"
+patch = Patch(__name__)
+is_to_keep = patch.uses(PERSISTENCE, "PERSIST_STATE")
+save_state = patch.uses(PERSISTENCE, "save_state")
+states = patch.uses("ministack.app", "_build_persistence_save_dict")
+
+
+def save() -> None:
+    """Saves each service's state, as MiniStack does at its end."""
+    if not is_to_keep.get():
+        return
+    for service, get_state in states.call().items():
+        for _ in range(MAX_ATTEMPTS):
+            try:
+                state = get_state()
+            except RuntimeError:  # "changed size during iteration"
+                continue
+            if state is not None:
+                save_state.call(service, state)
+            break
