@@ -1,4 +1,4 @@
-"""The ledger over moto and the template's own table; Lambda's executions and the rejected orders beside it."""
+"""The ledger on moto with the template's table; Lambda's executions and the rejected-orders queue."""
 
 import itertools
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Lambda's side of the orchestrator's executions: kept here, and asked for by boto3's own requests."""
+"""A stand-in for Lambda's executions of the orchestrator, behind boto3's own requests."""
 
 import json
 import re
@@ -14,7 +14,7 @@ _ARN = re.compile(r"/durable-executions/(.+?)(?:/stop)?$")
 
 
 class ExecutionsOnLambda:
-    """Starts, keeps, stops and lists executions. `asked` is each operation's name, in order of its requests."""
+    """Starts, stores, stops and lists executions. `asked` has the operation name of each request, in order."""
 
     def __init__(self):
         self.client = client("lambda")
@@ -31,7 +31,7 @@ class ExecutionsOnLambda:
             self.client.meta.events.register(f"before-send.lambda.{operation}", self._answering(operation, answer))
 
     def begin(self, order, name=None):
-        """An execution of an order, or of any text. Answers its ARN."""
+        """Start an execution of an order or of any text. Returns its ARN."""
         arn = f"{EXECUTION}/{name or uuid.uuid4()}/{uuid.uuid4()}"
         text = order if isinstance(order, str) else order.canonical_bytes().decode()
         self.records[arn] = {
@@ -45,7 +45,7 @@ class ExecutionsOnLambda:
         return arn
 
     def end(self, arn, status, error_type=None, message=None, at=None):
-        """How it ended."""
+        """End an execution."""
         self.records[arn] |= {"Status": status, "EndTimestamp": (at or datetime.now(UTC)).timestamp()}
         if error_type:
             self.records[arn]["Error"] = {"ErrorType": error_type, "ErrorMessage": message}
@@ -55,7 +55,7 @@ class ExecutionsOnLambda:
         del self.records[arn]
 
     def fail(self, operation, *answers):
-        """Have an operation's next requests answered so; an exception is raised."""
+        """Give an operation's next requests these responses; an exception is raised."""
         self._failures[operation] = list(answers)
 
     def count(self, operation):

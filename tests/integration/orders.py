@@ -1,4 +1,4 @@
-"""Order ORDER-1 in the ledger: taken to any state, read whole, and written by others in between."""
+"""Order ORDER-1 in the ledger: put into any state, read whole, and written by others between two writes."""
 
 from shared.executions.names import OrderExecution
 from shared.ledger.entry import unmarshalled
@@ -20,13 +20,13 @@ _WRITTEN_BESIDE = {
 
 
 class OrderInLedger:
-    """ORDER-1, and what the tests of several files do with it."""
+    """ORDER-1, with what the tests of several files need."""
 
     def __init__(self, ledger):
         self._ledger = ledger
 
     def put_in(self, state, *, order=ORDER, owner=OWNER, after=None):
-        """Take it to a state along the table's steps, owned by an execution; answers the entry."""
+        """Write all transitions up to a state, with this owner. Returns the entry."""
         ledger = self._ledger
         assert ledger.begin(order, owner, (State.RECEIVED,), after, fields={"enrichStarts": 1}) == Written()
         to = PATH.index(state) + 1 if state in PATH else PATH.index(State.WAITING) + 1
@@ -36,12 +36,12 @@ class OrderInLedger:
         return ledger.get("ORDER-1")
 
     def item(self):
-        """The whole item as plain data, or None."""
+        """The whole item as plain values, or None."""
         found = self._ledger._client.get_item(TableName="LedgerTable", Key={"orderId": {"S": "ORDER-1"}})
         return unmarshalled(found["Item"]) if "Item" in found else None
 
     def before_write(self, *acts):
-        """Let others in just before the ledger's next writes: one act before each. Answers those still to come."""
+        """Call one of `acts` before each of the ledger's next writes. Returns the list of those not called yet."""
         waiting, acting = list(acts), []
 
         def act(**_):

@@ -1,4 +1,4 @@
-"""Cancelling an order: the ledger decides, and an order that is being finalized or has ended stays as it is."""
+"""Cancelling an order: the ledger decides. An order that is FINALIZING or has ended is unchanged."""
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
@@ -25,7 +25,7 @@ CANCELLABLE = [state for state in State if State.CANCELLED in TRANSITIONS[state]
 
 @pytest.fixture
 def owner(on_lambda):
-    """The order's execution, running."""
+    """The order's running execution."""
     return OrderExecution("ORDER-1", on_lambda.begin(ORDER), 1, named=True)
 
 

@@ -1,4 +1,4 @@
-"""An order's item that is as large as it can become still moves and ends: DynamoDB holds 400 KB of it.
+"""An item with every field at its limit fits into DynamoDB's 400 KB, and can still be updated and ended.
 
 The bytes are counted here by DynamoDB's rules, which moto only comes near:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
@@ -31,7 +31,7 @@ WIDE = "\U0001f600" * 1_000
 
 
 def size_of(item):
-    """Bytes of an item, or of a map's members: names and values."""
+    """Bytes of an item or of a map: names and values."""
     return sum(len(name.encode()) + _size_of_value(value) for name, value in item.items())
 
 
@@ -61,7 +61,7 @@ def execution(attempt):
 
 @pytest.fixture(scope="module")
 def orders():
-    """Two orders of the largest canonical form that differ in every field, by turns."""
+    """Two orders with the largest canonical form that differ in every field, in turn."""
 
     def largest(letter, placed_at):
         data = {
@@ -81,7 +81,7 @@ def orders():
 
 @pytest.fixture(scope="module")
 def enrichment(orders):
-    """Of the largest answers that the orchestrator accepts, the one that takes the most bytes in an item."""
+    """Of the largest enrichments that the orchestrator accepts, the one with the most bytes in an item."""
     answer = {
         "statusCode": 200,
         "orderId": ORDER_ID,
@@ -109,7 +109,7 @@ def enrichment(orders):
 
 
 def _filled(bare, filling, encoding):
-    """The answer with as much filling as makes it the largest that is accepted."""
+    """The enrichment, filled to the largest size that is accepted."""
     few, many = 0, MAX_ANSWER_BYTES
     while few < many - 1:
         count = (few + many) // 2
@@ -125,7 +125,7 @@ def run_to_finalizing(ledger, order, attempt, enrichment):
 
 
 def grown(item):
-    """The item with as many attempts as the second and as many conflicts as the first, but the last attempt."""
+    """The item with the first number of conflicts and the second number of attempts, without the last attempt."""
     steps = item["history"]["L"]
     longest = [step["M"] for step in steps if step["M"]["attempt"] == {"N": "2"}]
     for attempt in range(3, MAX_ATTEMPT):

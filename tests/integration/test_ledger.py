@@ -1,4 +1,4 @@
-"""The ledger's conditions, against moto's DynamoDB and the template's own table."""
+"""The ledger's conditions, on moto's DynamoDB with the template's table."""
 
 import itertools
 
@@ -32,7 +32,7 @@ RETRY = OrderExecution("ORDER-1", "arn:second", 2, named=True)
 
 
 def force(dynamodb, state):
-    """Put the order into a state as an operator or the reconciler would, whatever the state before."""
+    """Put the order into a state, whatever its state before, as an operator or the reconciler would."""
     entry = {"M": {"state": {"S": state}, "at": {"S": "2026-01-01T00:00:00.000Z"}, "attempt": {"N": "1"}}}
     dynamodb.update_item(
         TableName="LedgerTable",
@@ -55,7 +55,7 @@ def states(ledger):
 
 
 def unchanged(ledger):
-    """A check that the item is, to the last field, what it is now."""
+    """A check that every field of the item is as it is now."""
     before = ledger.get("ORDER-1")
 
     def check():

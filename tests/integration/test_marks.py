@@ -1,4 +1,4 @@
-"""Marks on executions, kept in the operations table and looked up a hundred at a time."""
+"""Marks of executions in the operations table, read a hundred at a time."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_only_marked_executions_are_returned(marks):
 
 
 class LeavesOut:
-    """DynamoDB that answers one key a request and leaves the others out, in so many answers."""
+    """DynamoDB returns one key per response and leaves the others out, for this many responses."""
 
     def __init__(self, dynamodb, times):
         self.times = times

@@ -1,4 +1,4 @@
-"""An execution that did not succeed, and the ledger: whoever reports it, however often, in whatever order."""
+"""The examination of executions that did not succeed: by event or sweep, repeated, late and in any order."""
 
 import itertools
 import json
@@ -36,7 +36,7 @@ class Counted(Pace):
 
 
 class Bench:
-    """The reconciler between a ledger, executions and a queue, with what it did in sight."""
+    """The examiner with a ledger, executions and a queue, and access to what it did."""
 
     def __init__(self, examiner, on_lambda, log):
         self.examiner, self.ledger, self._lambda = examiner, examiner.ledger, on_lambda
@@ -44,7 +44,7 @@ class Bench:
         self._log = log
 
     def execution(self, *, attempt=None, status="FAILED", order=ORDER, stack_id=STACK_ID, **reason):
-        """One that has ended, or not; named where an attempt is given. As the ledger knows it."""
+        """Begin an execution, named if an attempt is given, with a status. Returns it as an OrderExecution."""
         name = None if attempt is None else name_of("ORDER-1", attempt, stack_id)
         arn = self._lambda.begin(order, name)
         if status not in NOT_ENDED:
@@ -54,7 +54,7 @@ class Bench:
         return OrderExecution("ORDER-1", arn, attempt or 1, named=attempt is not None)
 
     def rejects(self):
-        """(body, attributes) of every reject there is, taken out of the queue."""
+        """(body, attributes) of every message in the rejected-orders queue, which is emptied."""
         sqs, queue = self.examiner.rejected._client, self.examiner.rejected._queue_url
         found = sqs.receive_message(QueueUrl=queue, MessageAttributeNames=["All"], MaxNumberOfMessages=10)
         found = found.get("Messages", [])
@@ -66,7 +66,7 @@ class Bench:
         ]
 
     def logged(self):
-        """The lines so far. None says anything of what is in an order."""
+        """The log lines so far. None contains a value of an order."""
         assert MARK not in self._log.getvalue()
         return [json.loads(line) for line in self._log.getvalue().splitlines()]
 
@@ -80,7 +80,7 @@ def bench(examiner, on_lambda, log):
     return Bench(replace(examiner, pace=Counted()), on_lambda, log)
 
 
-# ── what a report of an end comes to ──────────────────────────────────────────────────────────────
+# ── the end of an owner ─────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("status", ENDED_BADLY)
@@ -128,7 +128,7 @@ def test_a_name_of_another_stack_is_a_hint_and_not_a_retry(bench, kept, on_lambd
 
 
 def test_events_repeated_late_and_in_any_order_give_the_same_item(bench, kept, dynamodb):
-    """Attempt 1 failed, attempt 2 died before its first write, and a direct invoke brought another body."""
+    """Attempt 1 failed, attempt 2 died before its first write, and a direct invoke had another body."""
     first = bench.execution(attempt=1)
     second = bench.execution(attempt=2, status="STOPPED")
     conflict = bench.execution(order=OTHER_BODY)
@@ -148,7 +148,7 @@ def test_events_repeated_late_and_in_any_order_give_the_same_item(bench, kept, d
         assert [noted["executionArn"] for noted in item["conflicts"]] == [conflict.arn]
 
 
-# ── what it costs ─────────────────────────────────────────────────────────────────────────────────
+# ── reads of Lambda ─────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("state", sorted(TERMINAL))
@@ -193,7 +193,7 @@ def test_an_execution_that_cannot_be_read_now_is_an_error_and_nothing_is_written
     assert kept.item() == before
 
 
-# ── what is not an order's ────────────────────────────────────────────────────────────────────────
+# ── executions without an order ─────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("attempt", [1, None], ids=["named", "a direct invoke"])
@@ -236,7 +236,7 @@ def test_an_execution_named_for_one_order_and_carrying_another_touches_neither(b
 
 
 def test_an_order_that_this_version_no_longer_reads_ends_with_its_owner(bench, kept):
-    """Another version took it for one; that it does not today must not leave it open for ever."""
+    """Another version accepted the order. The order must end although this version does not accept it."""
     text = '{"orderId": "ORDER-1", "fieldOfAnotherVersion": 1}'
     for attempt, look in ((1, bench.examine_execution), (None, lambda *_: bench.examine_order("ORDER-1"))):
         owner = bench.execution(attempt=attempt, order=text, status="TIMED_OUT")
@@ -259,7 +259,7 @@ def test_a_status_that_is_no_bad_end_is_logged_and_changes_nothing(bench, kept, 
 
 @pytest.mark.parametrize("status", [*NOT_ENDED, "SUCCEEDED"])
 def test_an_end_that_lambda_does_not_confirm_is_not_recorded(bench, kept, status):
-    """A copy that lags behind, or an event made by hand: the sweep has it when the record does."""
+    """A stale replica, or an event made by hand. A later sweep sees the end when Lambda has it."""
     owner = bench.execution(attempt=1, status=status)
     kept.put_in(State.WAITING, owner=owner, order=ORDER)
     before = kept.item()
@@ -268,7 +268,7 @@ def test_an_end_that_lambda_does_not_confirm_is_not_recorded(bench, kept, status
     assert bench.line()["status"] == status
 
 
-# ── an execution that is gone ─────────────────────────────────────────────────────────────────────
+# ── deleted and expired executions ──────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("status", ENDED_BADLY)
@@ -293,7 +293,7 @@ def test_a_deleted_owner_ends_its_order_despite_a_write_of_its_late_process(benc
 @pytest.mark.parametrize("attempt", [1, None], ids=["named", "a direct invoke"])
 @pytest.mark.parametrize("known", [True, False], ids=["of another's order", "of no order"])
 def test_a_deleted_execution_that_owns_nothing_is_logged_as_an_error(bench, kept, on_lambda, attempt, known):
-    """What it carried, nobody can say any more."""
+    """Its input, and so its order, is lost."""
     if known:
         kept.put_in(State.WAITING, order=ORDER)
     before = kept.item()
@@ -308,7 +308,7 @@ def test_a_deleted_execution_that_owns_nothing_is_logged_as_an_error(bench, kept
 @pytest.mark.parametrize("status", ENDED_BADLY)
 @pytest.mark.parametrize("known", [True, False], ids=["of an order", "of an order not in the ledger"])
 def test_an_execution_that_is_being_deleted_gives_its_order_the_end_that_was_reported(bench, kept, status, known):
-    """It is the last chance to learn what order it was."""
+    """It is the last chance to read its order."""
     owner = bench.execution(attempt=1, status="DELETING")
     if known:
         kept.put_in(State.WAITING, owner=owner, order=ORDER)
@@ -316,7 +316,7 @@ def test_an_execution_that_is_being_deleted_gives_its_order_the_end_that_was_rep
     assert kept.item()["state"] == status
 
 
-# ── what leaves no trace in an order ──────────────────────────────────────────────────────────────
+# ── marks ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("attempt", [1, None], ids=["named", "a direct invoke"])
@@ -349,7 +349,7 @@ def test_one_conflict_too_many_is_read_and_logged_once(bench, kept, on_lambda, m
 
 @pytest.mark.parametrize("order", [ORDER, OTHER_BODY], ids=["its own order", "a conflict"])
 def test_a_direct_invoke_that_is_recorded_is_read_once(bench, kept, on_lambda, order):
-    """Without a name, nothing but its input says in which order."""
+    """Without a name, only its input has the order id."""
     if order is OTHER_BODY:
         kept.put_in(State.WAITING, order=ORDER)
     arn = bench.execution(order=order).arn
@@ -368,7 +368,7 @@ def test_an_execution_named_for_an_attempt_after_the_last_is_read_and_logged_onc
 
 
 def test_a_marked_execution_with_the_next_attempts_name_is_examined_again(bench, kept, on_lambda):
-    """Else nobody could retry the order while Lambda keeps the name."""
+    """Otherwise nobody could retry the order until Lambda forgets the name."""
     owner = bench.execution(attempt=1, status="RUNNING")
     kept.put_in(State.WAITING, owner=owner, order=ORDER)
     early = bench.execution(attempt=2)
@@ -382,7 +382,7 @@ def test_a_marked_execution_with_the_next_attempts_name_is_examined_again(bench,
 
 
 def test_a_marked_execution_that_owns_its_order_now_is_settled(bench, kept, marks):
-    """A late first write of a process that Lambda has given up on."""
+    """A process that Lambda has given up on made its first write late."""
     owner = bench.execution(attempt=1)
     marks.put(owner.arn, Mark.UNTIL_NEXT_ATTEMPT)
     kept.put_in(State.ENRICHING, owner=owner, order=ORDER)
@@ -397,7 +397,7 @@ def test_an_execution_that_did_not_end_badly_is_not_marked(bench, marks, status)
     assert marks.of([arn]) == {}
 
 
-# ── a conflict ────────────────────────────────────────────────────────────────────────────────────
+# ── conflicts ───────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("attempt", [1, None], ids=["a forgotten name", "a direct invoke"])
@@ -484,7 +484,7 @@ def test_a_duplicate_with_the_same_body_is_not_rejected(bench, kept):
     assert (bench.rejects(), bench.logged()) == ([], [])
 
 
-# ── an order that does not move ───────────────────────────────────────────────────────────────────
+# ── stalled orders ──────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("status", ENDED_BADLY)
@@ -497,7 +497,7 @@ def test_a_stalled_order_whose_owner_ended_gets_that_end(bench, kept, status):
 
 @pytest.mark.parametrize("status", [*NOT_ENDED, "DELETING"])
 def test_a_stalled_order_whose_owner_has_not_ended_is_unchanged(bench, kept, status):
-    """A paused one counts as running; one that is being deleted is gone by the next look."""
+    """A paused execution is running. One that is being deleted is gone at the next examination."""
     owner = bench.execution(attempt=1, status=status)
     kept.put_in(State.WAITING, owner=owner, order=ORDER)
     before = kept.item()

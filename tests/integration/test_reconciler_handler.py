@@ -18,7 +18,7 @@ MARK = "zqMARKqz"
 
 @pytest.fixture
 def function(rejected, ledger, operations_table, on_lambda, monkeypatch):
-    """The module as it comes up on Lambda, its client of Lambda replaced."""
+    """The module as Lambda imports it, with a stand-in for its Lambda client."""
     for name, value in {
         "ORCHESTRATOR_ARN": ALIAS,
         "REJECTED_ORDERS_QUEUE_URL": rejected._queue_url,
@@ -37,7 +37,7 @@ def function(rejected, ledger, operations_table, on_lambda, monkeypatch):
 
 @pytest.fixture
 def printed(function, log, monkeypatch):
-    """The log lines so far; none says anything of what is in an order."""
+    """The log lines so far. None contains a value of an order."""
     monkeypatch.setattr(function._logger.registered_handler, "stream", log)
 
     def lines():
@@ -56,7 +56,7 @@ def status_changes(**bodies):
 
 
 def change(arn, status="FAILED"):
-    """As EventBridge hands it to a queue: https://docs.aws.amazon.com/lambda/latest/dg/durable-monitoring.html"""
+    """The event as EventBridge sends it to a queue: https://docs.aws.amazon.com/lambda/latest/dg/durable-monitoring.html"""
     return {
         "version": "0",
         "id": "d019b03c-a8a3-9d58-85de-241e96206538",

@@ -1,4 +1,4 @@
-"""Running an order again: a new attempt under a name that is the lock, and nothing written by the one who asks."""
+"""Retrying an order: a new attempt whose name is the lock. The retry itself writes nothing."""
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
@@ -100,7 +100,7 @@ def test_a_second_retry_with_another_body_is_refused(kept, retried, on_lambda):
 
 @pytest.mark.parametrize("status", ENDED)
 def test_a_retry_that_joins_an_unrecorded_ended_execution_raises(kept, retried, on_lambda, status):
-    """Answering the dead execution's ARN would promise an attempt that nobody runs."""
+    """Returning the ARN of the dead execution would promise an attempt that does not run."""
     kept.put_in(State.FAILED)
     on_lambda.end(retried().execution_arn, status)
     with pytest.raises(OrderEnded, match=f"attempt 2 of order ORDER-1 was started before and ended {status}"):
@@ -117,7 +117,7 @@ def test_after_a_dead_retry_is_recorded_the_next_attempt_is_started(ledger, kept
 
 
 def test_a_joined_retry_that_failed_meanwhile_is_returned_as_that_attempt(ledger, kept, retried, on_lambda):
-    """It joined another's retry, which was under way and has left its trace since: nothing was lost."""
+    """It joined another retry, whose execution has been recorded in the meantime: nothing is lost."""
     kept.put_in(State.FAILED)
     arn = retried().execution_arn
     second = OrderExecution("ORDER-1", arn, 2, named=True)
@@ -159,7 +159,7 @@ def test_a_retry_that_could_not_be_read_has_started_and_can_be_repeated(kept, re
 
 
 def test_a_recorded_order_that_is_no_longer_valid_is_refused_with_its_fields(ledger, kept, retried, on_lambda):
-    """Recorded by a version that knew one field more."""
+    """The order was recorded by a version with one more field."""
     entry = kept.put_in(State.FAILED)
     ledger.update("ORDER-1", {"order": {**entry.order, "coupon": "SPRING"}}, unchanged(entry))
     with pytest.raises(InvalidOrder, match="coupon"):
@@ -168,7 +168,7 @@ def test_a_recorded_order_that_is_no_longer_valid_is_refused_with_its_fields(led
 
 
 def test_an_order_cannot_be_retried_after_its_last_attempt(kept, retried, on_lambda):
-    """An execution started by hand can claim to be that."""
+    """An execution that was started by hand can have this attempt in its name."""
     kept.put_in(State.FAILED, owner=OrderExecution("ORDER-1", "arn:last", MAX_ATTEMPT, named=True))
     with pytest.raises(TooManyAttempts, match=f"an order has at most {MAX_ATTEMPT} attempts"):
         retried()

@@ -1,4 +1,4 @@
-"""How the ledger and an execution that did not succeed come to the same end: every case, every race, every field."""
+"""`settle` makes the ledger agree with an execution that did not succeed: every case, every race, every field."""
 
 from dataclasses import replace
 
@@ -256,7 +256,7 @@ def test_the_first_conflict_of_an_order_is_noted_by_one_of_two_that_race(ledger,
 
 @pytest.mark.slow
 def test_an_item_notes_a_hundred_conflicts_and_reports_the_next(ledger, kept):
-    """Called a conflict still, it would be rejected again by every sweep."""
+    """If it were still a conflict, every sweep would reject it again."""
     kept.put_in(State.WAITING)
     for number in range(MAX_CONFLICTS - 1):
         note_conflict(ledger, "ORDER-1", f"arn:{number}")
@@ -275,7 +275,7 @@ def test_a_conflict_of_an_unknown_order_is_not_noted(ledger, kept):
     assert kept.item() is None
 
 
-# ── asked again, and raced ────────────────────────────────────────────────────────────────────────
+# ── repeats and races ───────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_an_order_that_is_ended_and_retried_meanwhile_is_left_to_the_retry(ledge
 
 
 def test_an_execution_that_claims_its_order_meanwhile_is_ended(ledger, kept):
-    """A stalled process of it: Lambda has ended the execution, its first write arrives late."""
+    """Lambda has ended the execution, and the first write of its stalled process arrives late."""
     kept.before_write(lambda: Ledger(ledger).claim(ORDER, OWNER))
     assert settle(ledger, ORDER, OWNER, STOPPED) is Settlement.RECORDED
     assert [step["state"] for step in kept.item()["history"]] == ["RECEIVED", "ENRICHING", "STOPPED"]
@@ -386,7 +386,7 @@ def test_an_item_deleted_meanwhile_is_an_error_and_created_the_next_time(ledger,
 
 
 def test_an_attempt_is_ended_from_an_outdated_entry(ledger, kept):
-    """Where an execution is gone, the entry that was read is all there is to go by."""
+    """When an execution was deleted, only the entry that was read is left."""
     entry = kept.put_in(State.ENRICHING)
     kept.before_write(lambda: Ledger(ledger).enriched(OWNER, {"statusCode": 200}))
     assert end_attempt(ledger, entry, FAILED) == Written()
@@ -408,11 +408,11 @@ def test_an_attempt_that_ended_meanwhile_is_not_ended_again(ledger, kept, meanwh
     assert [step["state"] for step in kept.item()["history"]].count("FAILED") == 0
 
 
-# ── what is kept has an end ───────────────────────────────────────────────────────────────────────
+# ── limits of texts ─────────────────────────────────────────────────────────────────────────────────
 
 
 def test_an_errors_type_and_message_are_cut(ledger, kept):
-    """Whoever stops an execution may give a megabyte of reasons; an item holds 400 KB."""
+    """The reason of a stop can have a megabyte; an item has at most 400 KB."""
     long = End(State.STOPPED, "T" * 500_000, "\U0001f600" * 500_000)
     settle(ledger, ORDER, OWNER, long)
     kept = kept.item()
@@ -430,7 +430,7 @@ def test_a_text_is_cut_by_bytes_and_never_inside_a_character(character, before):
 
 
 def test_an_order_ends_despite_a_lone_surrogate_in_the_reason(ledger, kept):
-    """Lambda's JSON can carry one, and DynamoDB refuses it."""
+    """Lambda's JSON can contain a lone surrogate, and DynamoDB refuses it."""
     settle(ledger, ORDER, OWNER, End(State.STOPPED, "Broken", "half \ud83d"))
     assert kept.item()["error"]["message"] == "half \\ud83d"
 

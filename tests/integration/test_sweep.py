@@ -1,4 +1,4 @@
-"""What no event told of is found by one of two lists, within its time, and no case or list keeps another waiting."""
+"""A sweep finds what no event reported in one of two lists, and an error of a case or a list stops no other case."""
 
 import json
 from dataclasses import replace
@@ -23,7 +23,7 @@ from tests.unit.transport import refusal
 WAIT = timedelta(hours=1)
 EXECUTION_TIMEOUT = timedelta(hours=6)
 MARGIN = timedelta(minutes=1)
-"""Between the test's clock and the sweep's."""
+"""More than the difference between the test's clock and the sweep's."""
 
 
 class Bench:
@@ -41,9 +41,9 @@ class Bench:
         self._lambda.records[arn]["StartTimestamp"] = (now - started).timestamp()
         return arn
 
-    def order(self, order_id, arn, state, unmoved):
+    def order(self, order_id, arn, state, age):
         """An order that an execution brought to a state so long ago."""
-        ledger = LedgerTable(self._dynamodb, "LedgerTable", now=lambda: timestamp(datetime.now(UTC) - unmoved))
+        ledger = LedgerTable(self._dynamodb, "LedgerTable", now=lambda: timestamp(datetime.now(UTC) - age))
         owner = OrderExecution(order_id, arn, 1, named=True)
         order = parse_order(f'{{"orderId": "{order_id}"}}')
         if state is State.RECEIVED:
@@ -73,7 +73,7 @@ def bench(examiner, on_lambda, dynamodb, log):
     return Bench(Sweep(examiner, WAIT, EXECUTION_TIMEOUT, examiner.logger), on_lambda, dynamodb, log)
 
 
-# ── what it finds ─────────────────────────────────────────────────────────────────────────────────
+# ── the two lists ───────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "STOPPED"])
@@ -85,7 +85,7 @@ def test_an_execution_that_died_before_its_first_write_is_found_by_lambdas_list(
 
 def test_an_order_whose_execution_is_gone_is_found_by_the_ledgers_list(bench, on_lambda):
     arn = bench.execution("GONE")
-    bench.order("GONE", arn, State.WAITING, unmoved=STALL_THRESHOLD + WAIT + MARGIN)
+    bench.order("GONE", arn, State.WAITING, age=STALL_THRESHOLD + WAIT + MARGIN)
     on_lambda.forget(arn)
     assert bench.run()["cases"] == 1
     assert bench.state("GONE") == "FAILED"
@@ -93,7 +93,7 @@ def test_an_order_whose_execution_is_gone_is_found_by_the_ledgers_list(bench, on
 
 def test_an_order_in_both_lists_ends_once(bench):
     arn = bench.execution("BOTH", "STOPPED")
-    bench.order("BOTH", arn, State.WAITING, unmoved=STALL_THRESHOLD + WAIT + MARGIN)
+    bench.order("BOTH", arn, State.WAITING, age=STALL_THRESHOLD + WAIT + MARGIN)
     assert bench.run() == {"cases": 2, "failed": 0, "left": 0}
     entry = bench.sweep.examiner.ledger.get("BOTH")
     assert [step.state for step in entry.history].count("STOPPED") == 1
@@ -146,7 +146,7 @@ def test_a_lost_order_among_two_thousand_marked_executions_is_found_by_one_sweep
 
 
 def test_a_duplicate_without_a_trace_is_read_once(bench, on_lambda):
-    bench.order("ONCE", bench.execution("ONCE"), State.WAITING, unmoved=timedelta())
+    bench.order("ONCE", bench.execution("ONCE"), State.WAITING, age=timedelta())
     on_lambda.records.clear()
     bench.execution("ONCE", "FAILED")
     for _ in range(3):
@@ -177,15 +177,15 @@ def test_without_marks_nothing_is_lost_and_the_next_sweep_examines_again(bench, 
     assert on_lambda.count("GetDurableExecution") == reads
 
 
-# ── how long it is patient ────────────────────────────────────────────────────────────────────────
+# ── times ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("state", [State.RECEIVED, State.ENRICHING, State.WAITING, State.FINALIZING])
 def test_an_order_is_examined_after_its_stall_threshold(bench, on_lambda, state):
     patience = STALL_THRESHOLD + (WAIT if state is State.WAITING else timedelta())
-    for order_id, unmoved in (("EARLY", patience - MARGIN), ("LATE", patience + MARGIN)):
+    for order_id, age in (("EARLY", patience - MARGIN), ("LATE", patience + MARGIN)):
         arn = bench.execution(order_id)
-        bench.order(order_id, arn, state, unmoved)
+        bench.order(order_id, arn, state, age)
         on_lambda.forget(arn)
     assert bench.run()["cases"] == 1
     assert (bench.state("EARLY"), bench.state("LATE")) == (state, "FAILED")
@@ -193,7 +193,7 @@ def test_an_order_is_examined_after_its_stall_threshold(bench, on_lambda, state)
 
 def test_an_order_in_an_older_longer_wait_is_examined_and_unchanged(bench):
     arn = bench.execution("OLD")
-    bench.order("OLD", arn, State.WAITING, unmoved=100 * WAIT)
+    bench.order("OLD", arn, State.WAITING, age=100 * WAIT)
     assert bench.run() == {"cases": 1, "failed": 0, "left": 0}
     assert bench.state("OLD") == "WAITING"
 
@@ -201,14 +201,14 @@ def test_an_order_in_an_older_longer_wait_is_examined_and_unchanged(bench):
 def test_a_paused_execution_is_not_lost(bench, on_lambda):
     arn = bench.execution("PAUSED")
     on_lambda.records[arn]["Status"] = "PAUSED"
-    bench.order("PAUSED", arn, State.WAITING, unmoved=100 * WAIT)
+    bench.order("PAUSED", arn, State.WAITING, age=100 * WAIT)
     bench.run()
     assert bench.state("PAUSED") == "WAITING"
 
 
 def test_an_open_order_whose_execution_succeeded_is_an_error_in_the_log(bench):
     arn = bench.execution("ODD", "SUCCEEDED")
-    bench.order("ODD", arn, State.FINALIZING, unmoved=STALL_THRESHOLD + MARGIN)
+    bench.order("ODD", arn, State.FINALIZING, age=STALL_THRESHOLD + MARGIN)
     assert bench.run()["failed"] == 0
     assert bench.state("ODD") == "FINALIZING"
     (line,) = bench.logged("execution succeeded, order did not complete")
@@ -231,7 +231,7 @@ def test_an_end_without_a_time_is_examined(bench, on_lambda):
     assert bench.state("UNDATED") == "FAILED"
 
 
-# ── what goes wrong ───────────────────────────────────────────────────────────────────────────────
+# ── errors ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_case_that_fails_is_logged_and_the_others_are_examined(bench, on_lambda):
@@ -248,7 +248,7 @@ def test_a_case_that_fails_is_logged_and_the_others_are_examined(bench, on_lambd
 
 def test_when_an_item_cannot_be_read_the_others_are_examined(bench, on_lambda, dynamodb):
     arn = bench.execution("GONE")
-    bench.order("GONE", arn, State.WAITING, unmoved=STALL_THRESHOLD + WAIT + MARGIN)
+    bench.order("GONE", arn, State.WAITING, age=STALL_THRESHOLD + WAIT + MARGIN)
     on_lambda.forget(arn)
     broken = {"orderId": {"S": "BROKEN"}, "stateShard": {"S": "WAITING#0"}, "updatedAt": {"S": "2026-01-01"}}
     dynamodb.put_item(TableName="LedgerTable", Item=broken)
@@ -259,13 +259,13 @@ def test_when_an_item_cannot_be_read_the_others_are_examined(bench, on_lambda, d
 
 def test_when_lambdas_list_fails_the_ledgers_is_examined_and_the_error_raised(bench, on_lambda):
     gone = bench.execution("GONE")
-    bench.order("GONE", gone, State.WAITING, unmoved=STALL_THRESHOLD + WAIT + MARGIN)
+    bench.order("GONE", gone, State.WAITING, age=STALL_THRESHOLD + WAIT + MARGIN)
     on_lambda.forget(gone)
     on_lambda.fail("ListDurableExecutionsByFunction", refusal(429, "TooManyRequestsException"))
     with pytest.raises(ExecutionUnavailable):
         bench.run()
     assert bench.state("GONE") == "FAILED"
-    assert bench.logged("list not to be had")[0]["level"] == "ERROR"
+    assert bench.logged("listing failed")[0]["level"] == "ERROR"
 
 
 def test_when_the_ledgers_list_fails_lambdas_is_examined(bench, dynamodb):
@@ -295,7 +295,7 @@ def test_the_pages_before_a_listing_error_are_examined(bench):
     assert bench.state("LOST") == "FAILED"
 
 
-# ── when there is more than it can do ─────────────────────────────────────────────────────────────
+# ── more cases than one sweep can examine ───────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("done", [0, 2, 5])

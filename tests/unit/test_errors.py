@@ -1,4 +1,4 @@
-"""The tree of errors: what is tried again and what is not, and what of it survives a durable step."""
+"""The tree of errors: which are retried, and which a durable step restores."""
 
 import re
 
@@ -53,7 +53,7 @@ def classes():
 
 
 def drawn_parents():
-    """Each class's parent, as the tree in the module's docstring has it."""
+    """Each class's parent in the tree of the module's docstring."""
     parents, above = {}, {}
     for line in errors.__doc__.splitlines():
         found = re.match(r"^    ([ │├└─]*)([A-Z]\w+)", line)
@@ -129,7 +129,7 @@ def test_a_refusal_leaves_the_ledger_as_it_is():
     ],
 )
 def test_a_reason_code_keeps_its_name(cls, code):
-    """Consumers of the rejected-orders queue know it by this."""
+    """Consumers of the rejected-orders queue rely on it."""
     assert cls.code == code
 
 

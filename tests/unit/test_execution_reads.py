@@ -1,4 +1,4 @@
-"""Reading, listing and stopping executions: what Lambda may answer, and what becomes of each answer."""
+"""Reading, listing and stopping executions: Lambda's possible responses and the result of each."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone

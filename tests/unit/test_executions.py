@@ -1,4 +1,4 @@
-"""An order's execution: the name that lets it start once, and what Lambda may say to the start."""
+"""The name of an order's execution, by which it starts once, and Lambda's possible responses to a start."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def name_of(order_id, attempt=1, stack_id=STACK_ID):
 
 
 def test_a_name_keeps_its_form():
-    """Names that are out there must stay readable: golden, like the order's bytes."""
+    """Existing names must stay readable, so this name is fixed."""
     assert name_of("ORDER-123", 2) == "9ff35c65-ORDER-123-2"
 
 

@@ -1,4 +1,4 @@
-"""A batch: each record its own fate, and an answer that names exactly the ones to give back."""
+"""A batch: each record has its own outcome, and the response has exactly the ids to give back."""
 
 import json
 import threading
@@ -32,7 +32,7 @@ def event(*message_ids):
 
 @pytest.fixture
 def work(logger):
-    """Works a batch with a processor of its own, as each invocation of ingest does, and answers the ids given back."""
+    """Processes a batch with its own processor, as each invocation of ingest does. Returns the ids given back."""
 
     def worked(handle, *message_ids, remaining=lambda: 30.0):
         context = SimpleNamespace(get_remaining_time_in_millis=lambda: remaining() * 1000)
@@ -48,7 +48,7 @@ def work(logger):
 
 @pytest.fixture
 def released():
-    """Lets go, at the end of the test, what hangs in it."""
+    """Releases hanging handlers at the end of the test."""
     event = threading.Event()
     yield event
     event.set()
@@ -70,7 +70,7 @@ def test_exactly_the_records_that_failed_are_given_back(work, failing):
 
 
 def test_a_batch_in_which_every_record_fails_raises_nothing(work):
-    """Raised, it would be an error of the function's, and the batch would come back all the same."""
+    """If it raised, the function would fail, and the whole batch would be received again."""
 
     def handle(_record):
         raise ValueError
@@ -89,7 +89,7 @@ def test_two_records_that_fail_with_the_same_error_are_both_given_back(work):
 
 
 def test_the_records_of_a_batch_are_processed_at_the_same_time(work):
-    """Each waits for all the others: one after another, none would ever be done."""
+    """Each waits for all the others: if they ran one after another, none would end."""
     ids = [str(n) for n in range(MAX_THREADS)]
     together = threading.Barrier(len(ids), timeout=60)
     assert work(lambda _record: together.wait() and None, *ids) == []
@@ -107,7 +107,7 @@ def test_a_batch_with_more_records_than_threads_is_processed_whole(work):
 
 
 def hangs(released, *stuck):
-    """A handler for which some records never end; and a clock that runs out when all others have."""
+    """A handler that never ends for some records, and a clock that runs out when all others are done."""
     others_done, done = threading.Event(), []
 
     def handle(record):

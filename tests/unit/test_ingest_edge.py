@@ -1,4 +1,4 @@
-"""Whatever lies on the queue: each message is started, set aside or given back, its neighbours none the worse."""
+"""Any message: it is started, rejected or given back, and the others in its batch are not affected."""
 
 import importlib
 import json
@@ -35,7 +35,7 @@ SENT = 200, {}, json.dumps({"MessageId": "reject-1", "MD5OfMessageBody": ""}).en
 
 @dataclass(frozen=True)
 class Weather:
-    """What Lambda and SQS say: to the same request always the same."""
+    """The responses of Lambda and SQS: always the same for the same request."""
 
     starts: tuple[str, ...] = ("started",)
     rejects: tuple[bool, ...] = (True,)
@@ -64,7 +64,7 @@ def is_body(text):
 
 
 class Ingest:
-    """The function as Lambda runs it, with Lambda and SQS at the other end of its wires."""
+    """The function as Lambda runs it; requests to Lambda and SQS are answered here."""
 
     def __init__(self, monkeypatch, context):
         self._context = context
@@ -181,7 +181,7 @@ def test_each_message_has_the_right_outcome_whatever_aws_answers(ingest, bodies,
 
 
 def full_of(beginning, piece, end):
-    """A body of the largest size, with as many of the pieces as it holds."""
+    """A body of the largest size, filled with the pieces."""
     number = (LARGEST_BODY - len(beginning) - len(end)) // (len(piece) + 1)
     return beginning + ",".join([piece] * number) + end
 

@@ -51,7 +51,7 @@ def test_a_mixed_batch_gives_back_only_what_could_not_be_started(ingest, sqs, qu
 
 
 def test_each_batch_has_a_processor_of_its_own(ingest, lambda_context, monkeypatch):
-    """A thread that outlives its batch must find nothing of the next one."""
+    """A thread that is still running must not see the next batch."""
     made = []
 
     class Recorded(ingest.ParallelBatchProcessor):
@@ -70,7 +70,7 @@ def test_the_client_has_a_connection_for_every_thread(ingest):
 
 
 def test_a_rejected_message_is_logged_whatever_its_keys(ingest, lambda_context, monkeypatch):
-    """A key can hold half of a surrogate pair, which no output stream can encode."""
+    """A key can contain a lone surrogate, which no output stream can encode."""
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
     monkeypatch.setattr(ingest._logger.registered_handler, "stream", out)
     ingest.handler(messages({"bad": '{"\\ud800": 1, "\\ud800": 2}'}), lambda_context)

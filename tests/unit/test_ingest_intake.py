@@ -1,4 +1,4 @@
-"""What becomes of one message: by the design's table of outcomes, each with its line in the log."""
+"""The outcomes of one message, each with its log line."""
 
 import json
 from io import StringIO
@@ -23,7 +23,7 @@ THROTTLED = refusal(429, "TooManyRequestsException")
 
 
 class Ingest:
-    """Ingest's own parts, with Lambda at the end of a wire and the rejected-orders queue in moto."""
+    """Ingest's own parts; requests to Lambda are answered here, and the rejected-orders queue is moto's."""
 
     def __init__(self, logger, log):
         self._log = log
@@ -71,7 +71,7 @@ def test_a_started_order_is_logged_with_its_execution(ingest):
 
 
 def test_a_message_delivered_again_is_done_again(ingest):
-    """Lambda answers a name that is taken by the same payload as it answers a new one."""
+    """Lambda's response is the same for a new name and for a name that was started with the same payload."""
     first = ingest.take(ORDER, STARTED)[0]
     again = ingest.take(f" {ORDER} ", STARTED)[-1]
     assert (first.url, first.body) == (again.url, again.body)
@@ -142,7 +142,7 @@ def test_an_order_that_could_not_be_started_is_given_back_not_rejected(ingest, a
 
 
 def test_a_response_without_an_arn_gives_the_message_back(ingest):
-    """It is not known then whether anything was started; the name makes starting again harmless."""
+    """The execution may have been started. Because of its name, a second start does no harm."""
     with pytest.raises(KeyError):
         ingest.take(ORDER, (202, {}, b""))
     assert ingest.logged()["message"] == "message given back"
@@ -160,7 +160,7 @@ def test_a_message_that_could_not_be_rejected_is_given_back(ingest, body, order_
 
 
 def test_a_message_full_of_mistakes_leaves_a_line_that_fits_into_the_log(ingest):
-    """CloudWatch keeps no event above 1 MiB, and cuts what Lambda writes at 256 KiB."""
+    """CloudWatch drops events above 1 MiB, and cuts Lambda's lines at 256 KiB."""
     ingest.take('{"orderId":"ORDER-123","items":[' + ",".join(["{}"] * 20_000) + "]}", STARTED)
     assert len(json.dumps(ingest.logged())) <= 256 * 1024
 

@@ -1,4 +1,4 @@
-"""From a message's body to its order, with a word of help for the ones that came in an envelope."""
+"""Reading the order in a message's body; the error for a wrapped message says how to turn the wrapping off."""
 
 import json
 

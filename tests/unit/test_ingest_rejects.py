@@ -1,4 +1,4 @@
-"""A reject fits into SQS whatever was wrong, and arrives with its body unchanged."""
+"""A rejected message fits SQS's limits whatever is wrong with it, and its body is unchanged."""
 
 import json
 from uuid import uuid4

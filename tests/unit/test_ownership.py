@@ -1,4 +1,4 @@
-"""Which order and attempt an execution speaks for, by nothing but its ARN."""
+"""The order and the attempt of an execution, parsed from its ARN."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Calls are spaced so that there are never more in a second than asked for, and none waits longer than it must."""
+"""Calls are spaced so that a second never has more than allowed, and none waits longer than necessary."""
 
 import pytest
 

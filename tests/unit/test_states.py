@@ -1,4 +1,4 @@
-"""Which state may follow which, told a second time: by the diagram in the design, spelled out arrow by arrow."""
+"""The transitions between states, checked against the design's diagram, which is written out here arrow by arrow."""
 
 import itertools
 
