@@ -1,4 +1,4 @@
-"""Who may talk to a stack: its user's programs, and neither a web page nor another user of the machine."""
+"""A stack answers its user's programs, and neither web pages nor other users of the machine."""
 
 import base64
 import http.client
@@ -349,7 +349,7 @@ def test_each_stack_has_its_own_key_and_a_kept_stack_keeps_it(tmp_path, stack):
 
 
 def test_a_body_that_is_too_large_is_refused(stack, signed):
-    """By its stated length before it is sent; in chunks, as soon as it has become too large."""
+    """By its Content-Length before it is sent, or in chunks once it is too large."""
     connection = http.client.HTTPConnection("127.0.0.1", stack.settings.port, timeout=60)
     connection.putrequest("PUT", "/a-bucket/an-object")
     connection.putheader("Authorization", signed("s3")["Authorization"])

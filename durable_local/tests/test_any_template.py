@@ -1,4 +1,4 @@
-"""Any template, beside another stack: what starts its functions, and what is refused or named."""
+"""Any template, beside another stack: what starts its functions, and what is refused or reported."""
 
 import base64
 import json
@@ -238,7 +238,7 @@ def test_code_for_another_machine_is_refused_at_deployment(beside, tmp_path, com
 
 
 def test_ignored_properties_are_reported(beside, tmp_path):
-    """A property that changes no outcome here: the stack comes up, and says what it left out."""
+    """A property without effect here: the stack is deployed and reports it."""
     table = {
         "BillingMode": "PAY_PER_REQUEST",
         "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
@@ -254,5 +254,5 @@ def test_ignored_properties_are_reported(beside, tmp_path):
 
 
 def test_a_schedule_starts_an_execution(started_with):
-    """The last of the file: schedules are looked at every few seconds, and meanwhile the others have run."""
+    """Last in the file: MiniStack checks schedules every few seconds, and the other tests run meanwhile."""
     assert started_with("the schedule") == {"from": "the schedule"}

@@ -1,7 +1,7 @@
-"""A web page that the user opens cannot do anything to the stack: neither to its endpoint nor to MiniStack's own port.
+"""A web page in the user's browser can change nothing through the stack's endpoint or MiniStack's port.
 
-One page after the other tries, in a real browser, all that a page can send. The browser hides most answers from a page,
-but it sends the requests: what keeps the page out is that the stack refuses them.
+Pages in a real browser try every request that a page can send. The browser hides most answers from a page but sends
+the requests, so the stack must refuse them.
 """
 
 import base64
@@ -128,7 +128,7 @@ REQUESTS = 19
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an attack by a page left."""
+    """The effects of a page's attack."""
 
     is_rebound: bool
     answers: list[dict]  # what the page could read
@@ -157,7 +157,7 @@ class PageServer(BaseHTTPRequestHandler):
         self.wfile.write(PAGE.encode())
 
     def log_message(self, *_):
-        """Says nothing."""
+        """No log lines."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Callbacks: an execution that waits for someone outside, by `wait_for_callback`.
+"""Callbacks: an execution that waits for an external answer with `wait_for_callback`.
 
 https://docs.aws.amazon.com/lambda/latest/api/API_SendDurableExecutionCallbackSuccess.html and its siblings.
 """
@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture
 def start(aws_lambda, stack, eventually):
-    """Starts an execution; its ARN, and the id of its callback once there is one."""
+    """Starts an execution and waits for its callback; returns the ARN and the callback id."""
 
     def started(timeout=0, heartbeat=0):
         arn = aws_lambda.invoke(

@@ -1,4 +1,4 @@
-"""A stack whose clock runs faster: days in seconds, with times that fit each other."""
+"""A stack with a fast clock: days pass in seconds, with consistent times."""
 
 import json
 import time
@@ -61,5 +61,5 @@ def test_the_execution_timeout_is_on_the_same_clock(run):
 
 
 def test_a_handlers_work_does_not_use_its_execution_timeout(run):
-    """Its two minutes are less than a millisecond of real time here; they are there for waits."""
+    """Its timeout of two minutes is less than a millisecond of real time here."""
     assert run("Durable")["Status"] == "SUCCEEDED"

@@ -30,7 +30,7 @@ def test_only_invocations_above_the_reserved_concurrency_are_throttled(stack, tm
 
 
 def test_a_durable_execution_waits_for_reserved_concurrency(stack, aws_lambda, tmp_path, eventually, end):
-    """Its throttled invocations are tried again, as any that failed."""
+    """Its throttled invocations are retried like failed ones."""
 
     def start(name):
         return aws_lambda.invoke(

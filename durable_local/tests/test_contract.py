@@ -1,11 +1,11 @@
-"""Lambda's behaviour, one sentence a test, in plain boto3: true of the local stack and of AWS.
+"""Lambda's behaviour, one fact a test, in plain boto3: true for the local stack and for AWS.
 
 `make contract STACK=name` runs these against the stack of that name in the account and region of the shell's
 credentials; it is deployed from fixture/contract with `sam build` and `sam deploy`. Without STACK they run against
-the local stack. Nothing below knows which it is, but the test that kills workers.
+the local stack. Only the test that kills workers needs the local stack.
 
 Sources, unless a test names its own: https://docs.aws.amazon.com/durable-execution/sdk-reference/operations/ for
-what an operation does, https://docs.aws.amazon.com/lambda/latest/api/ for what the API tells of it.
+what an operation does, https://docs.aws.amazon.com/lambda/latest/api/ for what the API returns.
 """
 
 import json
@@ -269,7 +269,7 @@ def test_a_step_result_of_256_kilobytes_is_kept_for_the_next_invocation(run):
 
 
 def test_a_larger_step_result_fails_the_execution(run):
-    """aws-durable-execution-sdk-python#342, and what AWS's SDK for Go keeps of the service's answers"""
+    """aws-durable-execution-sdk-python#342, and what AWS's SDK for Go records of the service's answers"""
     response, error = run("large", bytes=262_143)
     assert response["FunctionError"] == "Unhandled"
     assert "STEP output payload size must be less than or equal to 262144 bytes" in error["errorMessage"]
@@ -309,7 +309,7 @@ EVERYTHING = {
 
 
 def test_every_kind_of_operation_ends_while_workers_are_killed(start, client, local, eventually):
-    """At random, but the same at every run: so many kills, so far apart, whoever works at the time."""
+    """Kills random workers at random times, from a fixed seed."""
     chance = random.Random(SEED)
     kills_left, killed = 4, []
     arn = start("everything")

@@ -1,4 +1,4 @@
-"""Versions: what a later deployment changes, and what it leaves alone."""
+"""What a later deployment changes and what it does not change."""
 
 import io
 import json
@@ -90,7 +90,7 @@ def test_an_archive_depends_only_on_content(tmp_path):
 
 @pytest.fixture
 def linked(tmp_path):
-    """A template's source folder, for links, beside a file that belongs to nobody's function."""
+    """A template's source folder, for links, beside a file that belongs to no function."""
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "secret").write_text("secret")
     source = tmp_path / "src"
@@ -144,7 +144,7 @@ def test_a_template_keeps_its_meaning_when_its_folders_are_replaced(tmp_path):
 
 
 def test_a_global_folder_that_every_function_overrides_may_be_missing(tmp_path):
-    """So `sam build` leaves a template."""
+    """`sam build` writes such a template."""
     (tmp_path / "F").mkdir()
     (tmp_path / "F" / "handler.py").write_text("handler = print")
     (tmp_path / "template.yaml").write_text(

@@ -1,4 +1,4 @@
-"""What becomes of an execution, and what the durable API tells of it."""
+"""How executions end, and what the durable API returns about them."""
 
 import json
 import time

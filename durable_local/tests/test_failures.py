@@ -1,4 +1,4 @@
-"""What Lambda tries again and what it fails at once.
+"""What Lambda retries and what it fails at once.
 
 Retried with backoff until ExecutionTimeout: crash, out of memory, function timeout, an error of the invocation.
 Failed at once: an exception that leaves the handler, an answer that is not one of the durable SDK.
@@ -21,7 +21,7 @@ FIXTURE = Path(__file__).parent / "fixture" / "template.yaml"
 
 @pytest.fixture
 def run(aws_lambda, stack, eventually):
-    """Runs an execution to its end; it, and the events of its invocations."""
+    """Runs an execution to its end; returns it and the events of its invocations."""
 
     def ran(function="Durable", **payload):
         arn = aws_lambda.invoke(
@@ -79,7 +79,7 @@ def test_an_error_of_the_handler_fails_the_execution_at_once(run, function, way)
 
 
 def test_a_result_too_large_for_a_response_is_a_checkpoint(run):
-    """The durable SDK sends a result that with its envelope has more than 6 MB ahead of its answer."""
+    """The durable SDK checkpoints a result that exceeds 6 MB with its envelope, before it answers."""
     execution, _ = run("Trouble", result_bytes=6_291_440)
     assert execution["Status"] == "SUCCEEDED"
     assert len(execution["Result"]) > 6_291_440
@@ -101,7 +101,7 @@ def test_a_stale_checkpoint_token_is_refused(aws_lambda, stack, run):
 
 @pytest.fixture
 def fed(aws_lambda, stack, eventually):
-    """Waits until the function that others feed has succeeded with an input that holds a text."""
+    """Waits until the function has succeeded with an input that contains a text."""
 
     def with_input(text):
         def found():
@@ -153,7 +153,7 @@ def narrow():
 
 
 def test_a_handler_that_waits_for_a_durable_function_frees_its_slot(narrow):
-    """On Lambda there are a thousand places; here it held the only one."""
+    """Lambda has a thousand slots; here it has the only one."""
     payload = json.dumps({"call": narrow.outputs["Durable"]}).encode()
     answer = narrow.client("lambda").invoke(FunctionName=narrow.outputs["Trouble"], Payload=payload)
     assert json.loads(answer["Payload"].read())["answer"]["greeting"] == "hello"

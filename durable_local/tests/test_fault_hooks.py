@@ -1,4 +1,4 @@
-"""What the local stack does to requests on request: each fault is what it says, on a running stack."""
+"""Each fault does what its docstring says, on a running stack."""
 
 import json
 import re
@@ -61,7 +61,7 @@ def functions(faulty):
 
 @pytest.fixture
 def item(faulty, dynamodb):
-    """An item of the table: its id, how to count it up, and how often that was done."""
+    """An item of the table: its id, how to increment it, and its count."""
 
     class Item:
         id = f"item-{uuid4().hex[:12]}"
@@ -89,7 +89,7 @@ def item(faulty, dynamodb):
 
 @pytest.fixture
 def message(faulty, functions, dynamodb):
-    """A message, handed to the function that writes it into the table; whether it is there."""
+    """Sends a message to the function that writes it into the table; returns whether it is there."""
 
     class Message:
         id = f"message-{uuid4().hex[:12]}"
@@ -113,7 +113,7 @@ def message(faulty, functions, dynamodb):
 
 @pytest.fixture
 def start(faulty, functions):
-    """Starts an execution of a durable function under a name of its own; the name."""
+    """Starts an execution with a unique name; returns the name."""
 
     def started(function, name=None, **payload):
         name = name or f"run-{uuid4().hex[:12]}"
@@ -130,7 +130,7 @@ def start(faulty, functions):
 
 @pytest.fixture
 def ended(functions, faulty, eventually):
-    """Waits until the execution of that name has ended; its status."""
+    """Waits until the execution of that name has ended; returns its status."""
 
     def wait(function, name):
         def look():
@@ -145,7 +145,7 @@ def ended(functions, faulty, eventually):
 
 
 def process_state(pid):
-    """Its state as `ps` knows it, T when it stands still; empty when it is gone."""
+    """The process state of `ps`: T for a stopped process, empty for one that has ended."""
     listed = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return listed.stdout.strip()[:1]
 
@@ -205,7 +205,7 @@ def test_a_rule_matches_requests_with_all_its_texts(faults, item):
 
 
 def test_every_matching_rule_counts_a_request(faults, item):
-    """So that the n-th request of an order is the same one whatever else goes wrong."""
+    """So the n-th request of a rule does not depend on other rules."""
     first, second = faults.add_all([item.rule(Cut()), item.rule(Fail(500, "InternalServerError"), skip=1)])
     with pytest.raises(ConnectionClosedError):
         item.count()
@@ -275,7 +275,7 @@ def test_a_queue_refuses_with_its_own_error(faulty, faults):
     ids=["stale token", "not allowed"],
 )
 def test_the_durable_sdk_understands_a_refused_checkpoint(faults, start, ended, refusal, end):
-    """A stale token is a fault of the service's: the invocation is tried again. Any other 4xx ends the execution."""
+    """After a stale token the invocation is retried. Any other 4xx ends the execution."""
     rule = faults.add(Rule(refusal, "lambda", "CheckpointDurableExecution", function="Durable"))
     assert ended("Durable", start("Durable")) == end
     assert len(faults.injected(rule)) == 1
@@ -380,7 +380,7 @@ def test_a_worker_killed_before_its_answer_is_a_function_error(faults, message):
 
 
 def test_a_kill_ends_only_the_worker_that_made_the_request(faults, start, ended):
-    """Two executions at once, one of them killed: the other's process is its own to the end."""
+    """Two executions at once: the worker of one is killed, and the other continues."""
     spared, struck = (f"{fate}-{uuid4().hex[:12]}" for fate in ("spared", "struck"))
     checkpoint = ("lambda", "CheckpointDurableExecution", "Durable")
     held, killed = faults.add_all([Rule(Hold(), *checkpoint, text=spared), Rule(Kill(), *checkpoint, text=struck)])
@@ -426,7 +426,7 @@ def test_the_worker_that_made_a_request_stops_and_continues(faults, message, eve
 
 @pytest.fixture
 def deliver(faulty, faults, eventually):
-    """Sends a message to the function's queue, waits until the queue is empty; how often the function handled it."""
+    """Sends a message and waits until the queue is empty; returns how often the function handled the message."""
     sqs, url = faulty.client("sqs"), faulty.outputs["QueueUrl"]
 
     def handled(body, times):
@@ -473,7 +473,7 @@ def test_a_batch_is_delivered_late(faults, deliver):
 
 @pytest.fixture
 def reported(faulty, eventually):
-    """The statuses that have been reported of an execution, in the order of their reports, once there are so many."""
+    """Waits for a number of status events of an execution; returns the statuses in order of arrival."""
     sqs, url = faulty.client("sqs"), faulty.outputs["StatusChangesUrl"]
     seen = []
 

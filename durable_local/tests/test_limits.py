@@ -1,4 +1,4 @@
-"""How much one execution may hold. https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+"""Lambda's limits of one execution. https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 from dataclasses import replace
 from datetime import UTC, datetime

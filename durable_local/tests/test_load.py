@@ -1,4 +1,4 @@
-"""Two hundred executions at once: they hold, their memory is given back, and nothing is left when it ends."""
+"""Two hundred concurrent executions: they succeed, their memory is freed, and no process is left at the end."""
 
 import json
 import os

@@ -47,7 +47,7 @@ def events(aws_lambda):
 
 @pytest.fixture
 def waiting(start, events, eventually):
-    """An execution that has come to its wait."""
+    """An execution that waits."""
 
     def reached(function="Durable", **payload):
         arn = start(function, **payload)
@@ -59,7 +59,7 @@ def waiting(start, events, eventually):
 
 @pytest.fixture
 def held(start, tmp_path, eventually):
-    """An execution inside a step, and the file that lets it go on."""
+    """An execution inside a step, and the file that ends the step."""
     gate = tmp_path / "gate"
     arn = start(hold=str(gate))
     eventually((tmp_path / "gate.reached").exists)

@@ -1,4 +1,4 @@
-"""What others learn of an execution: EventBridge its status, the dead-letter queue a lost event.
+"""Status events on EventBridge, and the event of a failed execution in its dead-letter queue.
 
 https://docs.aws.amazon.com/lambda/latest/dg/durable-monitoring.html and, for dead letters,
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def received(stack, eventually):
-    """Takes messages off a queue until they are enough; each with what `of` makes of it."""
+    """Receives messages until `enough`; returns the result of `of` for each."""
 
     def take(output, of, enough):
         sqs, url, found = stack.client("sqs"), stack.outputs[output], []
@@ -77,7 +77,7 @@ def test_the_event_of_a_failed_execution_goes_to_its_dead_letter_queue(aws_lambd
     ends = {"SUCCEEDED": {"n": 1}, "FAILED": {"fail": True, "n": 2}, "TIMED_OUT": {"wait": 60, "n": 3}}
     for status, event in ends.items():
         start(aws_lambda, stack, f"lost-{status}", event)
-    # Who waits for the result learns of the failure himself.
+    # A synchronous caller gets the error, so there is no dead letter.
     aws_lambda.invoke(FunctionName=stack.outputs["Brief"], Payload=b'{"fail": true, "n": 4}')
 
     def of(message):

@@ -1,4 +1,4 @@
-"""The durable runner where it differs from the testing SDK's, without processes."""
+"""How the durable runner differs from the testing SDK's, without processes."""
 
 import gc
 import json
@@ -154,7 +154,7 @@ def test_a_lane_runs_its_tasks_in_order_and_one_at_a_time():
 
 
 def test_a_queued_task_still_runs_when_the_stack_ends(store):
-    """Whoever waits for it, a checkpoint of a handler's, would keep the front door's process alive."""
+    """A checkpoint waits for the task, and would keep the front door's process alive."""
     registry = SharedThreadRegistry(store, ScaledScheduler(1))
     busy, go_on = threading.Barrier(THREADS + 1), threading.Event()
 

@@ -1,4 +1,4 @@
-"""What SQS refuses is refused here, by the same exceptions."""
+"""The stack refuses messages that SQS refuses, with the same exceptions."""
 
 import pytest
 from botocore.exceptions import ClientError

@@ -1,4 +1,4 @@
-"""Stopping and starting the stack: what it keeps when it is told to."""
+"""What a stack with `keep` still has after a stop and a start."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def home(tmp_path):
 
 @pytest.fixture
 def kept(home):
-    """A stack that keeps its state; by its port, the one that was there before goes on."""
+    """A stack that keeps its state. On the same port, the next stack continues."""
 
     def stack(port=0, **arguments):
         return local_stack(template=FIXTURE, stack_name="kept", home=home, port=port, keep=True, **arguments)
@@ -49,7 +49,7 @@ def history(stack, arn):
 
 
 def waits(stack, arn):
-    """Whether the execution has come to its wait and left the handler."""
+    """Whether the execution waits and its handler has returned."""
     return history(stack, arn)[-1] == "InvocationCompleted"
 
 
@@ -104,7 +104,7 @@ def test_a_kept_stack_continues_after_a_restart(kept, eventually, tmp_path):
 
 
 def test_a_killed_front_door_loses_nothing(kept, home, eventually):
-    """SQLite has every checkpoint; MiniStack hears its pipe close and writes its state before it ends."""
+    """SQLite has every checkpoint. MiniStack writes its state when its pipe closes."""
     with kept() as stack:
         port = stack.settings.port
         waiting = start(stack, "Durable", wait=3, name="waiting")

@@ -43,11 +43,11 @@ class Faults:
         return ids
 
     def release(self, rule: int) -> None:
-        """Ends the rule; what it holds is let go."""
+        """Ends the rule and releases the requests that it holds."""
         self._ask("POST", f"rules/{rule}/release")
 
     def clear(self) -> None:
-        """Ends all rules and lets go what they hold. What was injected and seen stays known."""
+        """Ends all rules and releases the requests that they hold. Injections and requests stay."""
         self._ask("DELETE", "rules")
 
     def injected(self, rule: int | None = None, after: int = 0) -> list[Injection]:

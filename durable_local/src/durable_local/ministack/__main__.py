@@ -111,10 +111,10 @@ async def serve_until_sigterm(app: Any, config: Any, save_state: Callable[[], No
     """Serves, then writes the state to keep, and ends with all workers."""
     from hypercorn.asyncio import serve  # noqa: PLC0415 - only after sys.executable is set
 
-    told = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     serving = asyncio.create_task(serve(app, config, shutdown_trigger=asyncio.Event().wait))
-    await asyncio.wait({serving, asyncio.create_task(told.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
         serving.result()  # raises why it could not start
     save_state()
