@@ -38,7 +38,7 @@ test: check ## every check and every test
 
 # TEMPLATE=path STACK=name deploys another template to it, beside what is there.
 up: .venv/.stack ## start the local stack in the background and deploy template.yaml to it
-	@$(HOLD_INTERRUPT) $(PY) -m tools up $(if $(call given,TEMPLATE),--template '$(TEMPLATE)') $(if $(call given,STACK),--stack '$(STACK)')
+	@$(HOLD_INTERRUPT) $(PY) -m tools up $(if $(call given,TEMPLATE),'$(TEMPLATE)') $(if $(call given,STACK),--stack '$(STACK)')
 
 down: ## end the local stack
 	@if [ -x $(PY) ]; then $(HOLD_INTERRUPT) $(PY) -m tools down; else echo "no local stack: nothing is installed"; fi
@@ -90,7 +90,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --no-header --n
 lock: ## compile the lock files from requirements/*.in and src/requirements.in (needs uv)
 	$(LOCK) src/requirements.in -o src/requirements.txt
 	$(LOCK) requirements/dev.in -c src/requirements.txt -o requirements/dev.txt
-	$(LOCK) requirements/ministack.in -o requirements/ministack.txt
+	$(LOCK) durable_local/ministack.in -o durable_local/src/durable_local/ministack.lock.txt
 	$(LOCK) requirements/sam.in -o requirements/sam.txt
 
 clean: down ## remove what was installed and written here
@@ -102,10 +102,10 @@ clean: down ## remove what was installed and written here
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or later is needed, and none is on the PATH (PYTHON=… names one)" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv
 
-.venv/.dev: requirements/dev.txt pyproject.toml | .venv/bin/python
+.venv/.dev: requirements/dev.txt pyproject.toml durable_local/pyproject.toml | .venv/bin/python
 	@echo "installing the development environment (.venv) …"
 	@$(PY) $(PIP_INSTALL) -r requirements/dev.txt
-	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --disable-pip-version-check --editable .
+	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --disable-pip-version-check --editable . --editable durable_local
 	@touch $@
 
 # Exactly what ships to Lambda: the local stack's workers run in it, so what the manifest lacks fails here too.
@@ -116,10 +116,9 @@ clean: down ## remove what was installed and written here
 	@touch $@
 
 # MiniStack pins a botocore older than the durable SDK allows.
-.venv/.ministack: requirements/ministack.txt | .venv/bin/python
-	@echo "installing MiniStack (.venv/ministack) …"
-	@$(PY) -m venv --clear .venv/ministack
-	@.venv/ministack/bin/python $(PIP_INSTALL) -r requirements/ministack.txt
+.venv/.ministack: durable_local/src/durable_local/ministack.lock.txt | .venv/.dev
+	@echo "installing MiniStack (durable-local install) …"
+	@$(PY) -m durable_local install
 	@touch $@
 
 # The SAM CLI pins boto3.

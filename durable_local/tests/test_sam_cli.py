@@ -9,11 +9,11 @@ import platform
 import shutil
 import subprocess
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
-from durable_local.settings import REPOSITORY
-
+REPOSITORY = Path(__file__).parents[2]
 SAM = REPOSITORY / ".venv" / "sam" / "bin" / "sam"
 ARCHITECTURE = {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64")
 STACK = "orders-by-sam"
