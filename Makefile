@@ -50,7 +50,7 @@ fast: check ## every check, and the tests that need no stack: under a minute
 
 # TEMPLATE=path STACK=name deploys another template to it, beside what is there.
 up: .venv/.stack ## start the local stack in the background and deploy template.yaml to it
-	@$(HOLD_INTERRUPT) $(PY) -m tools up $(if $(call given,TEMPLATE),--template '$(TEMPLATE)') $(if $(call given,STACK),--stack '$(STACK)')
+	@$(HOLD_INTERRUPT) $(PY) -m tools up $(if $(call given,TEMPLATE),'$(TEMPLATE)') $(if $(call given,STACK),--stack '$(STACK)')
 
 down: ## end the local stack
 	@if [ -x $(PY) ]; then $(HOLD_INTERRUPT) $(PY) -m tools down; else echo "no local stack: nothing is installed"; fi
@@ -103,13 +103,14 @@ record: .venv/.stack ## record anew, on a local stack, the executions that tests
 # The index options keep the addresses of whoever compiles out of the lock files.
 LOCK = $(UV) pip compile --universal --python-version 3.11 --no-header --no-annotate \
 	--no-emit-index-url --no-strip-extras --generate-hashes
-lock: .venv/bin/uv ## compile the lock files from pyproject.toml
+lock: .venv/bin/uv ## compile the lock files from pyproject.toml and durable_local/pyproject.toml
 	$(LOCK) pyproject.toml -o src/requirements.txt
-	$(LOCK) pyproject.toml $(wildcard durable_local/pyproject.toml) --group dev -c src/requirements.txt -o requirements/dev.txt
-	for group in ministack sam uv; do $(LOCK) --group $$group -o requirements/$$group.txt; done
+	$(LOCK) pyproject.toml durable_local/pyproject.toml --group dev -c src/requirements.txt -o requirements/dev.txt
+	for group in sam uv; do $(LOCK) --group $$group -o requirements/$$group.txt; done
+	$(LOCK) --group durable_local/pyproject.toml:ministack -o durable_local/src/durable_local/ministack.lock.txt
 
 clean: down ## remove what was installed and written here
-	rm -rf .venv .venv-functions .venv-ministack .venv-sam .local .mypy_cache .pytest_cache .ruff_cache .hypothesis .aws-sam
+	rm -rf .venv .venv-functions .venv-sam .local .mypy_cache .pytest_cache .ruff_cache .hypothesis .aws-sam
 
 # ── environments: one for people, and one for each set of pins that cannot live beside it ────────────
 
@@ -121,16 +122,14 @@ clean: down ## remove what was installed and written here
 	@$(PY) -m pip install --quiet --quiet --no-deps --disable-pip-version-check --require-hashes --only-binary :all: -r $<
 	@touch $@
 
-EDITABLE := --editable . $(patsubst %/pyproject.toml,--editable %,$(wildcard durable_local/pyproject.toml))
-.venv/.dev: requirements/dev.txt pyproject.toml $(wildcard durable_local/pyproject.toml) | .venv/bin/uv
+.venv/.dev: requirements/dev.txt pyproject.toml durable_local/pyproject.toml | .venv/bin/uv
 	@echo "installing the development environment (.venv) …"
 	@$(UV_SYNC) --python $(PY) $<
-	@$(UV) pip install --python $(PY) --no-deps --no-build-isolation $(EDITABLE)
+	@$(UV) pip install --python $(PY) --no-deps --no-build-isolation --editable . --editable durable_local
 	@touch $@
 
 # The functions' environment has exactly what ships to Lambda, so a dependency that the manifest lacks fails here too.
 .venv-functions/.installed: src/requirements.txt
-.venv-ministack/.installed: requirements/ministack.txt
 .venv-sam/.installed: requirements/sam.txt
 .venv-%/.installed: | .venv/bin/uv
 	@echo "installing .venv-$* …"
@@ -138,5 +137,11 @@ EDITABLE := --editable . $(patsubst %/pyproject.toml,--editable %,$(wildcard dur
 	@$(UV_SYNC) --python .venv-$*/bin/python $(filter %.txt,$^)
 	@touch $@
 
-.venv/.stack: .venv/.dev .venv-functions/.installed .venv-ministack/.installed
+# MiniStack pins a botocore that is older than the durable SDK needs.
+.venv/.ministack: durable_local/src/durable_local/ministack.lock.txt | .venv/.dev
+	@echo "installing MiniStack (durable-local install) …"
+	@$(PY) -m durable_local install
+	@touch $@
+
+.venv/.stack: .venv/.dev .venv-functions/.installed .venv/.ministack
 	@touch $@

@@ -12,11 +12,14 @@ def main(command: str, *arguments: str) -> int:
     """The exit status."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     demo = import_module("tools.demo") if command == "demo" else None
-    local_stack = import_module("durable_local.__main__")
+    cli = import_module("durable_local.cli")
+    pipeline = import_module("tools.pipeline")
     sample_data = import_module("tools.sample_data")
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        return int(demo.main(*arguments) if demo else local_stack.main([command, *arguments], sample_data.prepare))
+        if demo:
+            return int(demo.main(*arguments))
+        return int(cli.main([command, *arguments], sample_data.prepare, pipeline.SETTINGS))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

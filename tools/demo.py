@@ -18,12 +18,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from durable_local import LocalStack, LocalStackError, local_stack
+from durable_local import LocalStack, LocalStackError
 from durable_local.errors import one_line
 from durable_local.faults import Kill, Rule
 from shared.ledger.entry import LedgerEntry
 from shared.ledger.states import TERMINAL, State
 from shared.ledger.table import LedgerReader
+from tools.pipeline import local_stack
 from tools.printable import printable
 from tools.sample_data import load_samples
 

@@ -12,10 +12,11 @@ import pytest
 from botocore.config import Config
 
 from durable_local import LocalStack, local_stack, processes
-from durable_local.settings import REPOSITORY, Settings
+from durable_local.settings import Settings
 
 T = TypeVar("T")
 
+REPOSITORY = Path(__file__).parents[2]
 FIXTURE = Path(__file__).parent / "fixture" / "template.yaml"
 SMALL = Path(__file__).parent / "fixture" / "small.yaml"
 
@@ -93,7 +94,7 @@ def run(chosen):
     def command(*arguments, **environment):
         return subprocess.run(
             [sys.executable, "-m", "durable_local", *arguments],
-            cwd=REPOSITORY,
+            cwd=Path(__file__).parent,
             env={**chosen, **environment},
             capture_output=True,
             text=True,

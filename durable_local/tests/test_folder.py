@@ -6,11 +6,14 @@ import re
 import signal
 import stat
 import sys
+from pathlib import Path
 
 import pytest
 
 from durable_local import LocalStackError, folder, processes
-from durable_local.settings import REPOSITORY, Settings
+from durable_local.settings import Settings
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def test_only_the_user_can_read_a_stacks_folder(run, home, port, umask):
 
 
 def test_a_local_folder_of_an_earlier_version_is_closed_to_others(tmp_path, monkeypatch):
-    monkeypatch.setattr(Settings, "home", tmp_path / ".local")
+    monkeypatch.chdir(tmp_path)
     settings = Settings(home=tmp_path / ".local")
     settings.directory.mkdir(parents=True)
     settings.home.chmod(0o755)

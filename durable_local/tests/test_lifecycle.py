@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from durable_local import LocalStackError, local_stack, processes
-from durable_local.settings import REPOSITORY, from_environment
+from durable_local.settings import from_environment
 
 FIXTURE = Path(__file__).parent / "fixture" / "small.yaml"
 
@@ -144,7 +144,6 @@ def test_a_stack_of_a_block_ends_with_the_process_that_holds_it(home, eventually
     )
     with subprocess.Popen(
         [sys.executable, "-c", script],
-        cwd=REPOSITORY,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from durable_local.ministack.patches.interpreters import find_python
-from durable_local.settings import REPOSITORY
 
+REPOSITORY = Path(__file__).parents[2]
 SAM = REPOSITORY / ".venv-sam" / "bin" / "sam"
 ARCHITECTURE = {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64")
 STACK = "orders-by-sam"

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from durable_local import local_stack
 from shared.ledger.states import TERMINAL
 from tools.demo import Demo
+from tools.pipeline import local_stack
 from tools.sample_data import load_samples
 
 WAIT_SECONDS = 5

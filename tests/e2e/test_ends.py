@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from durable_local import local_stack
 from shared.errors import IllegalTransition
 from shared.executions.client import ExecutionsClient
 from shared.ledger.states import State
@@ -15,6 +14,7 @@ from tests.e2e.conftest import DeployedPipeline
 from tests.e2e.test_pipeline import COMPLETED, new_id, states
 from tools.operations.cancel import cancel
 from tools.operations.retry import retry
+from tools.pipeline import local_stack
 
 TIME_SCALE = 30
 WAIT_SECONDS = 300

@@ -8,13 +8,13 @@ from collections import Counter
 
 import pytest
 
-from durable_local import local_stack
 from durable_local.faults import Cut, Delay, Kill, Orphan, Point, Redeliver, Rule, Stall, Twice
 from durable_local.faults.rules import EVENT_SOURCE
 from shared.ledger.states import State
 from tests.faults.invariants import Sent, violations
 from tests.faults.observed import observe, until_quiet
 from tests.faults.points import not_injected_once, recorded, send
+from tools.pipeline import local_stack
 
 INGEST = "OrderIngest"
 VISIBLE_AGAIN_SECONDS = 8

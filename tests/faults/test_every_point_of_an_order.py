@@ -8,12 +8,12 @@ from collections import Counter
 
 import pytest
 
-from durable_local import local_stack
 from durable_local.faults import Cut, Delay, Kill, Orphan, Point, Rule, Stall, Twice
 from shared.ledger.states import State
 from tests.faults.invariants import Sent, violations
 from tests.faults.observed import observe, until_quiet
 from tests.faults.points import not_injected_once, recorded, requests_of, send
+from tools.pipeline import local_stack
 
 ORCHESTRATOR = "DurableOrderProcessor"
 COMPLETED = [

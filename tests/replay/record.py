@@ -12,8 +12,8 @@ from pathlib import Path
 
 from boto3.dynamodb.types import TypeDeserializer
 
-from durable_local import local_stack
 from tests.replay.history import FOLDER, History, Invocation
+from tools.pipeline import local_stack
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = ("EXECUTION_TIMEOUT_SECONDS", "STACK_ID", "WAIT_SECONDS")

@@ -1,9 +1,9 @@
-"""template.yaml running on this machine: one HTTP endpoint, no Docker, no AWS account.
+"""Runs a SAM template with durable functions on this machine: one HTTP endpoint, no Docker, no AWS account.
 
-`python -m durable_local up` and `down` for people; for tests and demos:
+`durable-local up template.yaml` for people; for tests and programs:
 
     with local_stack(template=Path("template.yaml")) as stack:
-        stack.client("sqs").send_message(QueueUrl=stack.outputs["OrdersQueueUrl"], MessageBody="...")
+        stack.client("sqs").send_message(QueueUrl=stack.outputs["QueueUrl"], MessageBody="...")
 """
 
 from durable_local.errors import LocalStackError

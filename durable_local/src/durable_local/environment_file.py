@@ -1,7 +1,8 @@
-"""`.local/env`: sourced in sh, bash or zsh, it makes every AWS client of that shell talk to the stack."""
+"""`.local/env`: a shell (sh, bash, zsh) that sources it sends the requests of all its AWS clients to the stack."""
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 import sys
 from typing import TYPE_CHECKING
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
     from durable_local.settings import Settings
 
-# A profile, a session token or an AWS_ENDPOINT_URL_S3 would outrank what follows. `command`: a person's shell may have
-# aliases for both.
+# A profile, a session token or an AWS_ENDPOINT_URL_S3 would have priority over the variables that follow. `command`:
+# the user's shell may have aliases for `env` and `sed`.
 UNSET = r"""eval "$(command env | command sed -n 's/^\(AWS_[A-Za-z0-9_]*\)=.*/unset \1;/p')" """.rstrip()
 
 # Some programs read one of the two names, some the other.
@@ -28,11 +29,15 @@ export NO_PROXY no_proxy"""
 
 
 def write(settings: Settings, environment: Mapping[str, str]) -> None:
-    """Writes the file, with `environment` in it, as a whole. An `aws` comes last on PATH, for who has none."""
+    """Writes the file with `environment` in it, in one step.
+
+    If the AWS CLI is installed beside durable-local, an `aws` command is added at the end of PATH.
+    """
     settings.scripts.mkdir(mode=0o700, exist_ok=True)
-    with folder.create(settings.scripts / "aws", 0o700) as command:
-        # The one pip writes does not bear a space in its own path.
-        command.write(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m awscli "$@"\n'.encode())
+    if importlib.util.find_spec("awscli"):
+        with folder.create(settings.scripts / "aws", 0o700) as command:
+            # The script that pip writes fails if there is a space in its path.
+            command.write(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m awscli "$@"\n'.encode())
     variables = {name: value for name, value in environment.items() if name.upper() != "NO_PROXY"}
     lines = [
         UNSET,
@@ -43,5 +48,5 @@ def write(settings: Settings, environment: Mapping[str, str]) -> None:
     written = settings.directory / "env"
     with folder.create(written) as file:
         file.write(("\n".join(lines) + "\n").encode())
-    # A stack on another port may write its own at the same time.
+    # A stack on another port may write this file at the same time.
     written.replace(settings.environment_file)

@@ -1,4 +1,4 @@
-"""A stack's folder on disk: only the user can read it, and only one command at a time works on it."""
+"""A stack's folder: only the user can read it, and only one command at a time can change it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ UMASK = 0o077
 
 @contextlib.contextmanager
 def locked(settings: Settings) -> Iterator[None]:
-    """The folder, which exists meanwhile, for one command alone; afterwards it is removed if it is empty.
+    """Creates the folder and locks it for one command; afterwards removes it if it is empty.
 
-    The operating system releases the lock when the process ends, so no lock outlives its command. Raises
-    LocalStackError if another command has it, or if the folder cannot be written.
+    The operating system releases the lock when the process ends. Raises LocalStackError if another command has the
+    lock, or if the folder cannot be written.
     """
     lock = settings.directory / "lock"
     descriptor = _acquire(settings, lock)
     try:
         yield
     finally:
-        # Before the lock is released: whoever opened this very file sees that it is no longer the one at this path.
+        # Before the lock is released: a process that has opened this file then sees that it is not at this path.
         lock.unlink(missing_ok=True)
         for folder in (settings.directory, settings.home):
             with contextlib.suppress(OSError):
@@ -66,13 +66,13 @@ def _make(settings: Settings) -> None:
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.directory.mkdir(mode=0o700, exist_ok=True)
     settings.directory.chmod(0o700)
-    # A folder that the user named may be shared on purpose; `.local` may be there from an earlier version.
-    if settings.home == Settings.home:
+    # A folder that the user named may be shared on purpose; `.local` may exist from an earlier version.
+    if settings.home == Settings.home.resolve():
         settings.home.chmod(0o700)
 
 
 def create(path: Path, mode: int = 0o600) -> BinaryIO:
-    """A new empty file in place of `path`, open for writing, with `mode` whatever the umask is."""
+    """Replaces `path` by an empty file, open for writing, with `mode` whatever the umask is."""
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     os.fchmod(descriptor, mode)
@@ -80,7 +80,7 @@ def create(path: Path, mode: int = 0o600) -> BinaryIO:
 
 
 def clear(settings: Settings, *, logs: bool) -> None:
-    """Removes what the stack wrote, except the state that it or an earlier stack kept, and its logs if not `logs`."""
+    """Removes the stack's files, except kept state; logs only with `logs` and if there is no kept state."""
     with contextlib.suppress(OSError):
         if f"AWS_ENDPOINT_URL={settings.endpoint}\n" in settings.environment_file.read_text(encoding="utf-8"):
             settings.environment_file.unlink()

@@ -1,6 +1,6 @@
-"""What a stack keeps from everybody but its user: its AWS credentials, and the secret of its own processes.
+"""The secrets of a stack: its AWS credentials, and the secret that its own processes send to each other.
 
-Both lie in files that only the user can read. Neither stands in an argument or a log line, which others can read.
+Both are in files that only the user can read. Neither is in an argument or a log line, which others can read.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ class Credentials:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables by which every AWS SDK finds them."""
+        """The variables in which every AWS SDK looks for them."""
         return {"AWS_ACCESS_KEY_ID": self.access_key_id, "AWS_SECRET_ACCESS_KEY": self.secret_access_key}
 
 
 @dataclass(frozen=True)
 class Keys:
-    """`internal` is what MiniStack and the fault control ask for: a new one for each start."""
+    """`internal`: the secret that MiniStack and the control of faults require; each start makes a new one."""
 
     credentials: Credentials
     internal: str = field(repr=False)
 
     @property
     def headers(self) -> dict[str, str]:
-        """The header that carries `internal`."""
+        """The header with `internal`."""
         return {SECRET_HEADER: self.internal}
 
 
 def create(settings: Settings) -> None:
-    """Makes the keys of a stack that starts. A stack that keeps its state keeps its credentials."""
+    """Writes the keys of a stack that starts. A stack that keeps its state keeps its credentials too."""
     _write(_internal_file(settings), secrets.token_urlsafe(32))
     if not _credentials_file(settings).exists():
         access_key_id = "".join(secrets.choice(ACCESS_KEY_ID_CHARACTERS) for _ in range(ACCESS_KEY_ID_LENGTH))
@@ -59,7 +59,7 @@ def create(settings: Settings) -> None:
 
 
 def of(settings: Settings) -> Keys:
-    """The keys of a stack that runs; raises FileNotFoundError when none does."""
+    """The keys of the running stack; raises FileNotFoundError if none runs."""
     credentials = json.loads(_credentials_file(settings).read_text(encoding="utf-8"))
     return Keys(Credentials(**credentials), _internal_file(settings).read_text(encoding="utf-8"))
 

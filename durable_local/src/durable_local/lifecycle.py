@@ -1,4 +1,4 @@
-"""Up and down: a stack starts as a whole, and ends as a whole."""
+"""Starts and ends a stack: all of its processes, or none."""
 
 from __future__ import annotations
 
@@ -21,7 +21,15 @@ from durable_local.errors import LocalStackError
 from durable_local.faults import Faults
 from durable_local.gateway.health import HEALTH_PATH
 from durable_local.processes import End
-from durable_local.settings import HOST, PORT_VARIABLE, REGION, REPOSITORY, Settings, process_environment
+from durable_local.settings import (
+    HOST,
+    PORT_VARIABLE,
+    PYTHON_VARIABLE,
+    REGION,
+    Settings,
+    process_environment,
+    stack_name_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,7 +50,7 @@ class LocalStack:
 
     @property
     def endpoint(self) -> str:
-        """What `AWS_ENDPOINT_URL` is to be."""
+        """The value for `AWS_ENDPOINT_URL`."""
         return self.settings.endpoint
 
     def client(self, service: str, config: Config | None = None) -> Any:
@@ -50,12 +58,12 @@ class LocalStack:
         return clients.client(self.endpoint, self._keys.credentials, service, config)
 
     def workers(self, function: str) -> list[int]:
-        """The process ids of a function's workers right now, idle or busy; by its logical id or its name."""
+        """The process ids of the workers that a function has now, idle or busy; `function`: logical id or name."""
         name = self.physical_name(function)
         return [pid for pid, its in processes.workers(self.settings.directory).items() if its == name]
 
     def physical_name(self, function: str) -> str:
-        """A function's name by its logical id in the template; any other text is taken for the name itself."""
+        """The name of the function with this logical id in the template; any other text is returned as it is."""
         return self._physical_names.get(function, function)
 
     @cached_property
@@ -73,23 +81,23 @@ class LocalStack:
 
     @property
     def notices(self) -> list[str]:
-        """What of the template the stack does not carry out: one line for each resource."""
+        """Properties of the template that have no effect here: one line for each resource."""
         return deployment.notices(self.settings)
 
     def deploy(self, parameters: Mapping[str, str] | None = None) -> LocalStack:
-        """Deploys the template as it is now; raises LocalStackError. Parameters not given are as before."""
+        """Deploys the template as it is now; parameters not given stay as they were. Raises LocalStackError."""
         settings = replace(self.settings, parameters={**self.settings.parameters, **(parameters or {})})
         return LocalStack(settings, deployment.deploy(settings, packaging.package(settings.template)))
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes the AWS CLI and any SDK talk to this stack, unchanged."""
+        """The variables with which the AWS CLI and every AWS SDK use this stack."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             **self._keys.credentials.environment,
-            # A default profile in them could set other things: a CA bundle, FIPS endpoints.
+            # A default profile in these files could set a CA bundle or FIPS endpoints.
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_PAGER": "",
@@ -104,7 +112,7 @@ def local_stack(
     *,
     port: int = 0,
     template: Path = Settings.template,
-    stack_name: str = Settings.stack_name,
+    stack_name: str = "",
     parameters: Mapping[str, str] | None = None,
     concurrency: int = Settings.concurrency,
     home: Path = Settings.home,
@@ -112,18 +120,20 @@ def local_stack(
     time_scale: float = Settings.time_scale,
     starts_per_second: int | None = None,
     faults: bool = False,
+    functions_python: Path = Settings.functions_python,
 ) -> Iterator[LocalStack]:
-    """A stack for the length of a `with` block: started, deployed, and gone afterwards, come what may.
+    """A stack for the length of a `with` block, with the template deployed. See `Settings` for the arguments.
 
-    `port` 0 is any free one. It ends even if this process is killed. Its directory under `.local` (logs) is
-    removed too, unless `keep` leaves its state to the next one on that port, or the stack or the block failed; then
-    a note on the error says where the logs are. With `faults`, `stack.faults` makes requests fail. Raises
+    `port` 0: any free port. The stack ends with the block, also if this process is killed. Its directory in `home` is
+    removed, with two exceptions: `keep` leaves the state for the next stack on that port, and after an error the logs
+    stay and a note on the error names their folder. With `faults`, `stack.faults` makes requests fail. Raises
     LocalStackError.
     """
+    template = template.resolve()
     settings = Settings(
         port,
-        stack_name,
-        template.resolve(),
+        stack_name or stack_name_of(template),
+        template,
         parameters or {},
         concurrency,
         home.resolve(),
@@ -131,6 +141,7 @@ def local_stack(
         time_scale=time_scale,
         starts_per_second=starts_per_second,
         faults=faults,
+        functions_python=functions_python.absolute(),
     )
     package = packaging.package(settings.template)
     with contextlib.ExitStack() as locks:
@@ -157,15 +168,14 @@ def local_stack(
 def up(settings: Settings) -> LocalStack:
     """Starts the stack in the background unless it runs, and deploys; raises LocalStackError.
 
-    What could not be deployed at the first time is not left running; a running stack whose update failed is,
-    with what was deployed before.
+    If the deployment fails, a stack that was started here is ended; one that ran before goes on with what was deployed
+    to it.
     """
     package = packaging.package(settings.template)
     with folder.locked(settings):
-        running = _running(settings)
+        running = find(settings)
         if running is not None:
-            # What a stack keeps and how fast its clock runs is settled when it starts.
-            settings = replace(settings, keep=running["keep"] == "1", time_scale=float(running["timeScale"]))
+            settings = running.settings
         else:
             with _listener(settings) as listener:
                 _start(settings, listener, owned=False)
@@ -179,8 +189,21 @@ def up(settings: Settings) -> LocalStack:
         return stack
 
 
+def find(settings: Settings) -> LocalStack | None:
+    """The stack of the port if it runs, without outputs. `keep` and `time_scale` are those it was started with."""
+    running = _running(settings)
+    if running is None:
+        return None
+    return LocalStack(replace(settings, keep=running["keep"] == "1", time_scale=float(running["timeScale"])))
+
+
+def is_running(settings: Settings) -> bool:
+    """Whether the stack of the port has a front door, answering or not."""
+    return processes.front_door_of(settings.directory) is not None
+
+
 def down(settings: Settings) -> End:
-    """Ends the stack and removes what it wrote, except state that was kept; the logs stay unless it ended in order.
+    """Ends the stack and removes its files, except kept state; the logs stay unless it ended in order.
 
     Raises LocalStackError while another command works on the stack.
     """
@@ -189,7 +212,7 @@ def down(settings: Settings) -> End:
 
 
 def _end(settings: Settings, error: BaseException | None = None) -> End:
-    """`error`: why. Logs stay if it is a failure, and a note on it says where."""
+    """`error`: why the stack is ended. After a failure the logs stay, and a note on `error` names their folder."""
     how = processes.end(settings.directory)
     interrupted = isinstance(error, KeyboardInterrupt)
     folder.clear(settings, logs=how is End.IN_ORDER if error is None else interrupted)
@@ -199,7 +222,7 @@ def _end(settings: Settings, error: BaseException | None = None) -> End:
 
 
 def _running(settings: Settings) -> dict[str, str] | None:
-    """What this very stack says of itself, if it answers. One that is just starting answers once it has."""
+    """The health answer of the stack of this directory; None if it does not run. Waits for one that is starting."""
     if processes.front_door_of(settings.directory) is None:
         return None
     connection = http.client.HTTPConnection(HOST, settings.port, timeout=HEALTH_TIMEOUT_SECONDS)
@@ -216,7 +239,7 @@ def _running(settings: Settings) -> dict[str, str] | None:
 
 @contextlib.contextmanager
 def _listener(settings: Settings) -> Iterator[socket.socket]:
-    """The port, taken before anything starts: whether it is free is known at once, and nobody gets between."""
+    """A socket that listens on the port. Made before any process starts, so a port in use is an error at once."""
     processes.end(settings.directory)
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -231,10 +254,11 @@ def _listener(settings: Settings) -> Iterator[socket.socket]:
 
 def _start(settings: Settings, listener: socket.socket, *, owned: bool) -> subprocess.Popen[bytes]:
     """Starts the front door's process and waits until it is ready; raises LocalStackError with its reason."""
-    for interpreter in (settings.ministack_python, settings.functions_python):
-        if not interpreter.exists():
-            message = f"{interpreter} does not exist; `make` creates the environments"
-            raise LocalStackError(message)
+    if not settings.ministack_python.exists():
+        raise LocalStackError("MiniStack is not installed; run: durable-local install")
+    if not settings.functions_python.exists():
+        message = f"{settings.functions_python} does not exist; {PYTHON_VARIABLE} names the Python that runs handlers"
+        raise LocalStackError(message)
     shutil.rmtree(settings.temporary, ignore_errors=True)
     settings.temporary.mkdir(mode=0o700)
     keys.create(settings)
@@ -252,6 +276,7 @@ def _start(settings: Settings, listener: socket.socket, *, owned: bool) -> subpr
                         *("--listener", str(listener.fileno())),
                         *("--ready", str(writing)),
                         *("--concurrency", str(settings.concurrency)),
+                        *("--functions-python", str(settings.functions_python)),
                         *("--time-scale", str(settings.time_scale)),
                         *(["--keep"] if settings.keep else []),
                         *(
@@ -262,7 +287,8 @@ def _start(settings: Settings, listener: socket.socket, *, owned: bool) -> subpr
                         *(["--faults"] if settings.faults else []),
                         *(["--owned"] if owned else []),
                     ],
-                    cwd=REPOSITORY,
+                    # `python -m` imports from the working directory first: not from the user's.
+                    cwd=settings.temporary,
                     env=process_environment(settings),
                     umask=folder.UMASK,
                     stdin=subprocess.PIPE if owned else subprocess.DEVNULL,

@@ -1,8 +1,7 @@
-"""Which processes belong to a stack, by their command lines.
+"""The processes of a stack, found by their command lines.
 
-A process id in a file can be another program's by the time it is used. Every process of a stack names the
-stack's directory in its arguments, so the processes themselves say whose they are, also after the front door
-was killed and when there is no file.
+A process id in a file may belong to another program by the time it is used. Every process of a stack has the stack's
+directory in its arguments, so its processes are found also after the front door was killed.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 SERVE_ARGUMENTS = ("-m", "durable_local", "serve")
 MINISTACK_PROGRAM = "ministack"
 WORKER_PREFIX = "ministack-lambda-"
-# The function's name, and what `tempfile` makes of the rest.
+# The function's name, then the random part that `tempfile` adds.
 WORKER_FOLDER = re.compile(rf"{WORKER_PREFIX}(.+)-[a-z0-9_]{{8}}")
 POLL_SECONDS = 0.05
 
@@ -32,9 +31,9 @@ POLL_SECONDS = 0.05
 class End(Enum):
     """How a stack ended."""
 
-    IN_ORDER = "asked to, the front door ended all the rest"
-    KILLED = "something of it was killed, or had lost its front door"
-    NOTHING_RAN = "nothing of it was running"
+    IN_ORDER = "the front door ended when asked, and ended the other processes"
+    KILLED = "a process was killed, or ran without its front door"
+    NOTHING_RAN = "no process of it was running"
 
 
 def of_stack(directory: Path) -> dict[int, list[str]]:
@@ -49,10 +48,10 @@ def front_door_of(directory: Path) -> int | None:
 
 
 def end(directory: Path, patience_seconds: float = 30) -> End:
-    """Ends the stack in `directory`, whatever is left of it; how.
+    """Ends all processes of the stack in `directory`; returns how it ended.
 
-    The front door is asked first, and takes the rest with it; if it was killed, the rest is just ending by itself
-    and may be writing its state. What does neither is killed.
+    The front door is asked to end (SIGTERM) and ends the others. Without a front door the others end by themselves and
+    may be writing state. Processes that still run after `patience_seconds` are killed.
     """
     if not of_stack(directory):
         return End.NOTHING_RAN
@@ -60,7 +59,7 @@ def end(directory: Path, patience_seconds: float = 30) -> End:
         _signal(front_door, signal.SIGTERM)
     if _until_gone(directory, patience_seconds) and front_door:
         return End.IN_ORDER
-    for _ in range(3):  # MiniStack may start a worker between the look and the kill
+    for _ in range(3):  # MiniStack may start a worker between the listing and the kill
         for pid in of_stack(directory):
             _signal(pid, signal.SIGKILL)
         if _until_gone(directory, 1):
@@ -69,13 +68,13 @@ def end(directory: Path, patience_seconds: float = 30) -> End:
 
 
 def workers(directory: Path) -> dict[int, str]:
-    """Process ids of the Lambda workers of the stack in `directory`, each with the name of its function."""
+    """Process ids of the Lambda workers of the stack in `directory`, with the names of their functions."""
     functions = {pid: _function_of(arguments, directory) for pid, arguments in _all()}
     return {pid: function for pid, function in functions.items() if function is not None}
 
 
 def worker(directory: Path, pid: int) -> str | None:
-    """The name of the function whose worker `pid` is; None when it is no worker of the stack in `directory`."""
+    """The name of the function that the worker `pid` belongs to; None if it is not a worker of this stack."""
     return next((_function_of(arguments, directory) for _, arguments in _all(pid)), None)
 
 
@@ -132,7 +131,7 @@ def _from_proc(only: int | None) -> Iterator[tuple[int, list[str]]]:
 
 
 def _from_ps(only: int | None) -> Iterator[tuple[int, list[str]]]:
-    """Where there is no /proc (macOS). `ps` does not quote: a directory with a space in it is not found."""
+    """For systems without /proc (macOS). `ps` does not quote: a directory with a space in its path is not found."""
     which = ["-ax"] if only is None else ["-p", str(only)]
     ps = ["ps", *which, "-ww", "-o", "pid=,command="]
     listing = subprocess.run(ps, capture_output=True, text=True, check=only is None).stdout

@@ -1,101 +1,118 @@
-"""What a stack is told from outside, read from the environment in this one place."""
+"""The settings of a stack. No other module reads `LOCAL_STACK_*` or `DURABLE_LOCAL_*` variables."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+import re
+import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from durable_local import ministack_environment
 from durable_local.errors import LocalStackError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 HOST = "127.0.0.1"
-# Version 1 of the AWS CLI sends SQS requests past AWS_ENDPOINT_URL to AWS, in every region older than a list it
-# carries (awscli/customizations/overridesslcommonname.py). This region is not on the list.
+# Version 1 of the AWS CLI ignores AWS_ENDPOINT_URL for SQS in the regions that it lists in
+# awscli/customizations/overridesslcommonname.py, and sends the request to AWS. This region is not listed.
 REGION = "eu-central-2"
 ACCOUNT = "000000000000"
 
 PORT_VARIABLE = "LOCAL_STACK_PORT"
+NAME_VARIABLE = "LOCAL_STACK_NAME"
 PARAMETERS_VARIABLE = "LOCAL_STACK_PARAMETERS"
 DEFAULT_PORT = 4566
 DEFAULT_CONCURRENCY = 6
 HIGHEST_PORT = 65_535
 KEEP_VARIABLE = "LOCAL_STACK_KEEP"
 STARTS_VARIABLE = "LOCAL_STACK_STARTS_PER_SECOND"
+PYTHON_VARIABLE = "LOCAL_STACK_FUNCTIONS_PYTHON"
+# The first one that is set counts.
+HOME_VARIABLES = ("DURABLE_LOCAL_HOME", "LOCAL_STACK_HOME")
 HIGHEST_TIME_SCALE = 1_000_000
 
 
 @dataclass(frozen=True)
 class Settings:
-    """One stack. Its directory is named after its port, so stacks on other ports never meet.
+    """One stack. Its directory is named after its port: stacks on different ports share no files.
 
-    `concurrency` is how many invocations of durable functions run at once; the rest queue. Lambda would run a
-    thousand, each with a machine of its own; here each is a process on this one.
-
-    `keep`: what is in the stack outlives it, in `state`, and the next stack that keeps goes on from there.
+    `stack_name`: the CloudFormation stack that the template is deployed as; empty: see `stack_name_of`.
+    `concurrency`: how many invocations of durable functions run at once; the others wait in a queue. Each one is a
+    process on this machine.
+    `home`: the folder for the directories of all stacks.
+    `keep`: the stack's contents are kept in `state`; the next stack that also keeps continues from there.
     `time_scale`: how many times faster than real time the clock of durable executions runs.
-    `starts_per_second`: how many executions may be started; more are throttled. None: any number.
+    `starts_per_second`: how many executions may start in a second; more are throttled. None: any number.
     `faults`: whether requests can be made to fail, see `faults`.
+    `functions_python`: the interpreter that runs Python handlers from a folder, with the packages they need.
     """
 
     port: int = DEFAULT_PORT
-    stack_name: str = "orders"
-    template: Path = REPOSITORY / "template.yaml"
+    stack_name: str = ""
+    template: Path = Path("template.yaml")
     parameters: Mapping[str, str] = field(default_factory=dict)
     concurrency: int = DEFAULT_CONCURRENCY
-    home: Path = REPOSITORY / ".local"
+    home: Path = Path(".local")
     keep: bool = False
     time_scale: float = 1
     starts_per_second: int | None = None
     faults: bool = False
-    functions_python: Path = REPOSITORY / ".venv-functions" / "bin" / "python"
-    ministack_python: Path = REPOSITORY / ".venv-ministack" / "bin" / "python"
+    functions_python: Path = Path(sys.executable)
 
     @property
     def endpoint(self) -> str:
-        """The stack's one address."""
+        """The URL of the stack, for all services."""
         return f"http://{HOST}:{self.port}"
 
     @property
     def directory(self) -> Path:
-        """Everything this stack keeps on disk: logs, its workers' code, what it needs to find itself again."""
+        """All files of this stack: logs, state, its workers' code."""
         return self.home / str(self.port)
 
     @property
     def temporary(self) -> Path:
-        """What MiniStack and its workers write; removed when the stack ends."""
+        """Files of MiniStack and its workers; removed when the stack ends."""
         return self.directory / "tmp"
 
     @property
     def state(self) -> Path:
-        """What a stack that keeps its state leaves for the next one; a stack that does not leaves it alone."""
+        """The state that a stack with `keep` leaves for the next one; other stacks do not touch it."""
         return self.directory / "state"
 
     @property
     def log(self) -> Path:
-        """The front door's; MiniStack's lies beside it."""
+        """The front door's log."""
         return self.directory / "front-door.log"
 
     @property
+    def ministack_log(self) -> Path:
+        """MiniStack's log, beside the front door's."""
+        return self.directory / "ministack.log"
+
+    @property
     def scripts(self) -> Path:
-        """What `environment_file` puts on PATH."""
+        """The folder that the environment file adds to PATH."""
         return self.directory / "bin"
 
     @property
     def environment_file(self) -> Path:
-        """Always the most recent `up`, whatever its port: the file that people source."""
+        """The file to source in a shell. It is of the most recent `up`, whatever its port."""
         return self.home / "env"
+
+    @property
+    def ministack_python(self) -> Path:
+        """The interpreter of MiniStack's environment, which `durable-local install` makes."""
+        return ministack_environment.python()
 
 
 def process_environment(settings: Settings) -> dict[str, str]:
     """The whole environment of each process of the stack.
 
-    Written out instead of inherited: the user's keys must not be where a handler can read them, and a proxy, a profile
-    or a PYTHONPATH of the shell must not change what the stack does. HOME is empty so that no `~/.aws` is read.
+    Nothing but PATH is inherited: a handler must not be able to read the user's keys, and a proxy, profile or
+    PYTHONPATH of the shell must not change what the stack does. HOME is an empty folder, so no `~/.aws` is read.
     """
     return {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -109,13 +126,23 @@ def process_environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Settings by `LOCAL_STACK_*`; raises LocalStackError that names the variable it cannot read."""
+def from_environment(
+    environment: Mapping[str, str] = os.environ, defaults: Settings | None = None, template: Path | None = None
+) -> Settings:
+    """Settings from the variables, with `defaults` for those that are not set.
+
+    `template` has priority over both, and then `defaults.stack_name` does not count: it would replace the stack of the
+    default template. Raises LocalStackError with the name of a variable that has no valid value.
+    """
+    default = defaults or Settings()
+    chosen = (template or Path(environment.get("LOCAL_STACK_TEMPLATE") or default.template)).resolve()
+    name = environment.get(NAME_VARIABLE) or ("" if template else default.stack_name)
+    home = next(filter(None, map(environment.get, HOME_VARIABLES)), default.home)
     return Settings(
         port=_integer(environment, PORT_VARIABLE, DEFAULT_PORT, highest=HIGHEST_PORT),
-        stack_name=environment.get("LOCAL_STACK_NAME") or Settings.stack_name,
-        template=Path(environment.get("LOCAL_STACK_TEMPLATE") or Settings.template).resolve(),
-        home=Path(environment.get("LOCAL_STACK_HOME") or Settings.home).resolve(),
+        stack_name=name or stack_name_of(chosen),
+        template=chosen,
+        home=Path(home).resolve(),
         concurrency=_integer(environment, "LOCAL_STACK_CONCURRENCY", DEFAULT_CONCURRENCY, highest=1000),
         parameters=_parameters(environment),
         keep=_truth(environment, KEEP_VARIABLE),
@@ -123,7 +150,22 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         starts_per_second=(
             _integer(environment, STARTS_VARIABLE, 0, highest=1_000_000) if environment.get(STARTS_VARIABLE) else None
         ),
+        # Not resolved: the interpreter of a virtual environment is a link, and its own path is what makes it one.
+        functions_python=Path(environment.get(PYTHON_VARIABLE) or default.functions_python).absolute(),
     )
+
+
+def stack_name_of(template: Path) -> str:
+    """A stack name for a template (absolute): its folder's name, or its own if it is not called `template`.
+
+    What `sam build` writes has the name of the project it was built from.
+    """
+    folder = template.parent
+    if folder.parts[-2:] == (".aws-sam", "build"):
+        folder = folder.parents[1]
+    name = re.sub("[^A-Za-z0-9]+", "-", folder.name if template.stem == "template" else template.stem).strip("-")
+    # CloudFormation: a letter, then letters, digits and hyphens.
+    return name if name[:1].isalpha() else f"stack-{name}".rstrip("-")
 
 
 def _parameters(environment: Mapping[str, str]) -> dict[str, str]:
@@ -152,19 +194,3 @@ def _integer(environment: Mapping[str, str], variable: str, default: int, highes
         return int(text)
     message = f"{variable}={text!r} is not a whole number from 1 to {highest}"
     raise LocalStackError(message)
-
-
-def of_stack(settings: Settings, template: Path | None, stack_name: str | None) -> Settings:
-    """The same, for another template or under another name.
-
-    Raises LocalStackError for another template without a name: it would take the place of the stack that has the
-    default one.
-    """
-    if template is not None and not stack_name:
-        message = f"{template} needs a stack name of its own: STACK=name (--stack)"
-        raise LocalStackError(message)
-    return replace(
-        settings,
-        template=settings.template if template is None else template.resolve(),
-        stack_name=stack_name or settings.stack_name,
-    )

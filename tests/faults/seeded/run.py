@@ -11,7 +11,6 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from durable_local import local_stack
 from durable_local.faults import Cut, Fail, Rule
 from shared.ledger.states import RETRYABLE, TERMINAL
 from tests.faults.observed import observe
@@ -21,6 +20,7 @@ from tests.faults.seeded.schedule import Schedule, schedule
 from tests.faults.seeded.sources import ONE_MORE_FIELD, Clocks, Copy, Edit
 from tests.faults.seeded.trial import COMPLETED, Trial
 from tests.faults.seeded.world import ORCHESTRATOR, World
+from tools.pipeline import local_stack
 
 TIME_SCALE: Final = 40
 """The clock of the executions. A wait of 40 s takes a second, and the ledger's policy (3 to 6 minutes) 5 to 10 s."""

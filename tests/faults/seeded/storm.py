@@ -11,12 +11,13 @@ from itertools import islice
 from random import Random
 from typing import Final
 
-from durable_local import LocalStack, local_stack
+from durable_local import LocalStack
 from shared.ledger.states import TERMINAL, State
 from tests.faults.invariants import Sent, violations
 from tests.faults.observed import observe
 from tests.faults.seeded.run import Say, every
 from tests.faults.seeded.sources import REPOSITORY
+from tools.pipeline import local_stack
 from tools.sample_data import load_samples
 
 FUNCTIONS: Final = (
