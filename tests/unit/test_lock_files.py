@@ -1,5 +1,6 @@
 """pyproject.toml declares the dependencies, and `make lock` compiles the lock files from it."""
 
+import ast
 import re
 import sys
 import tomllib
@@ -11,11 +12,14 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCAL_STACK = tomllib.loads((ROOT / "durable_local" / "pyproject.toml").read_text())
 RUNTIME = PROJECT["project"]["dependencies"]
 LOCK_FILES = {
     "src/requirements.txt": RUNTIME,
     **{f"requirements/{group}.txt": declared for group, declared in PROJECT["dependency-groups"].items()},
+    "durable_local/src/durable_local/ministack.lock.txt": LOCAL_STACK["dependency-groups"]["ministack"],
 }
+LOCK_FILES["requirements/dev.txt"] += LOCAL_STACK["project"]["dependencies"]
 
 
 def pinned(path):
@@ -54,14 +58,15 @@ def test_the_development_environment_has_the_pins_that_ship_to_lambda():
 
 def test_each_lock_file_belongs_to_a_dependency_group_and_no_other_list_exists():
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "requirements").iterdir()}
-    assert files | {"src/requirements.txt"} == set(LOCK_FILES)
+    assert files == {path for path in LOCK_FILES if path.startswith("requirements/")}
     assert [path.name for path in (ROOT / "src").iterdir() if path.is_file()] == ["requirements.txt"]
 
 
 def test_the_runtime_dependencies_are_what_the_functions_import():
-    imported = set()
-    for source in (ROOT / "src").rglob("*.py"):
-        imported |= set(re.findall(r"^\s*(?:from|import) (\w+)", source.read_text(), re.MULTILINE))
+    nodes = [node for source in (ROOT / "src").rglob("*.py") for node in ast.walk(ast.parse(source.read_text()))]
+    modules = [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+    modules += [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    imported = {module.partition(".")[0] for module in modules}
     names = {Requirement(declared).name.replace("-", "_") for declared in RUNTIME}
     assert names <= imported
     # What is left of Python's own modules and ours: botocore comes with boto3, pydantic_core with pydantic, and
