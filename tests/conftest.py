@@ -12,8 +12,6 @@ from aws_lambda_powertools import Logger
 from awscli.customizations.cloudformation.yamlhelper import yaml_parse
 from moto import mock_aws
 
-from tests.browser import chromium
-
 ROOT = Path(__file__).parents[1]
 
 
@@ -102,10 +100,3 @@ def lambda_context():
         aws_request_id="00000000-0000-4000-8000-000000000000",
         get_remaining_time_in_millis=lambda: 30_000,
     )
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A Chromium; not for the whole session, because `asyncio.run` fails while it runs."""
-    with chromium() as running:
-        yield running

@@ -13,6 +13,7 @@ from botocore.config import Config
 
 from durable_local import LocalStack, local_stack, processes
 from durable_local.settings import Settings
+from tests.browser import chromium
 
 T = TypeVar("T")
 
@@ -136,3 +137,10 @@ def make(chosen, run):
 def running(port, home):
     """The processes of the stack that `run` starts, by id."""
     return lambda: processes.of_stack(Settings(port=port, home=home).directory)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium; not for the whole session, because `asyncio.run` fails while it runs."""
+    with chromium() as running:
+        yield running

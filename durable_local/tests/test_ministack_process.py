@@ -147,11 +147,11 @@ def test_a_patch_of_a_missing_name_fails_with_both_names(module, declare):
         patch.apply()
 
 
-def test_a_name_missing_in_ministack_is_the_error_of_the_start(tmp_path):
+def test_a_name_missing_in_ministack_is_the_error_of_the_start(tmp_path, monkeypatch):
     python = tmp_path / "python"
     python.write_text(
         f"""#!/bin/sh
-exec {Settings.ministack_python} -c '
+exec {Settings().ministack_python} -c '
 import runpy, sys
 from ministack.services import eventbridge
 del eventbridge._put_events
@@ -162,7 +162,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
     )
     python.chmod(0o700)
-    settings = Settings(home=tmp_path / "home", ministack_python=python)
+    monkeypatch.setattr(Settings, "ministack_python", python)
+    settings = Settings(home=tmp_path / "home")
     with folder.locked(settings):
         settings.temporary.mkdir(mode=0o700)
         keys.create(settings)

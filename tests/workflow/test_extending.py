@@ -62,7 +62,7 @@ def test_every_recipe_of_the_guide_has_a_test():
 
 @pytest.mark.parametrize("name", PROOFS)
 def test_a_recipe_does_what_the_guide_says(tmp_path, name):
-    for part in ("src", "tests/workflow", "tests/conftest.py", "tests/browser.py", "pyproject.toml", "template.yaml"):
+    for part in ("src", "tests/workflow", "tests/conftest.py", "pyproject.toml", "template.yaml"):
         source, target = ROOT / part, tmp_path / part
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():

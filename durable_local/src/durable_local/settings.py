@@ -111,11 +111,14 @@ class Settings:
 def process_environment(settings: Settings) -> dict[str, str]:
     """The whole environment of each process of the stack.
 
-    Nothing but PATH is inherited: a handler must not be able to read the user's keys, and a proxy, profile or
+    Nothing but where Pythons are is inherited (PATH, and the folders of pyenv and uv): a handler must not be able to read the user's keys, and a proxy, profile or
     PYTHONPATH of the shell must not change what the stack does. HOME is an empty folder, so no `~/.aws` is read.
     """
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     return {
         "PATH": os.environ.get("PATH", os.defpath),
+        "PYENV_ROOT": os.environ.get("PYENV_ROOT") or str(Path.home() / ".pyenv"),
+        "UV_PYTHON_INSTALL_DIR": os.environ.get("UV_PYTHON_INSTALL_DIR") or str(data / "uv" / "python"),
         "HOME": str(settings.temporary),
         "TMPDIR": str(settings.temporary),
         "LANG": "C.UTF-8",
