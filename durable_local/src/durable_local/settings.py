@@ -111,8 +111,9 @@ class Settings:
 def process_environment(settings: Settings) -> dict[str, str]:
     """The whole environment of each process of the stack.
 
-    Nothing but where Pythons are is inherited (PATH, and the folders of pyenv and uv): a handler must not be able to read the user's keys, and a proxy, profile or
-    PYTHONPATH of the shell must not change what the stack does. HOME is an empty folder, so no `~/.aws` is read.
+    Only the places of Pythons are inherited (PATH, and the folders of pyenv and uv): a handler must not be able to read
+    the user's keys, and a proxy, profile or PYTHONPATH of the shell must not change what the stack does. HOME is an
+    empty folder, so no `~/.aws` is read.
     """
     data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     return {
