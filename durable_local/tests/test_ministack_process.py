@@ -3,6 +3,7 @@
 import asyncio
 import io
 import platform
+import shlex
 import types
 import zipfile
 
@@ -151,7 +152,7 @@ def test_a_name_missing_in_ministack_is_the_error_of_the_start(tmp_path, monkeyp
     python = tmp_path / "python"
     python.write_text(
         f"""#!/bin/sh
-exec {Settings().ministack_python} -c '
+exec {shlex.quote(str(Settings().ministack_python))} -c '
 import runpy, sys
 from ministack.services import eventbridge
 del eventbridge._put_events
