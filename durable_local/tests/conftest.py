@@ -1,8 +1,10 @@
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,12 +12,25 @@ from typing import Any, TypeVar
 
 import pytest
 from botocore.config import Config
+from playwright.sync_api import sync_playwright
 
 from durable_local import LocalStack, local_stack, processes
 from durable_local.settings import Settings
-from tests.browser import chromium
 
 T = TypeVar("T")
+
+# The last one is on some systems a script that only says how to install the browser.
+BROWSERS = ("chromium", "google-chrome", "chromium-browser")
+BROWSER_ARGUMENTS = (
+    "--disable-gpu",
+    "--disable-quic",
+    # Names under .example are this machine, and no other name exists: no test reaches the internet.
+    "--host-resolver-rules=MAP *.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+    # Chromium keeps some pages from sending requests to this machine. Other browsers do not, so no test may rely on it.
+    "--disable-features=LocalNetworkAccessChecks",
+    # A proxy of the developer's shell would get the requests for *.example.
+    "--no-proxy-server",
+)
 
 REPOSITORY = Path(__file__).parents[2]
 FIXTURE = Path(__file__).parent / "fixture" / "template.yaml"
@@ -139,8 +154,34 @@ def running(port, home):
     return lambda: processes.of_stack(Settings(port=port, home=home).directory)
 
 
+def browser_program():
+    """The path of the browser: CHROMIUM, else the first of BROWSERS on PATH.
+
+    Without one, the test that asks fails in CI and is skipped elsewhere.
+    """
+    names = (os.environ["CHROMIUM"],) if os.environ.get("CHROMIUM") else BROWSERS
+    if path := next(filter(None, map(shutil.which, names)), None):
+        return path
+    missing = pytest.fail if "CI" in os.environ else pytest.skip
+    raise missing.Exception(f"no browser: {', '.join(names)} not found; CHROMIUM=path names a Chromium or Chrome")
+
+
+@pytest.fixture
+def find_browser():
+    return browser_program
+
+
 @pytest.fixture(scope="module")
 def browser():
-    """A Chromium; not for the whole session, because `asyncio.run` fails while it runs."""
-    with chromium() as running:
+    """A Chromium with an empty profile, driven by Playwright.
+
+    Not for the whole session: until it ends, `asyncio.run` fails in this thread.
+    """
+    executable = browser_program()
+    # Chromium writes crash reports and caches under HOME, beside its profile.
+    with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=executable, args=BROWSER_ARGUMENTS, env={**os.environ, "HOME": home}
+        )
         yield running
+        running.close()
