@@ -220,7 +220,7 @@ def test_an_unknown_key_gets_the_error_of_the_called_service(stack, key, service
         ("GET", "/bucket/key", {}, b""),
         ("GET", "/health", {}, b""),
         ("GET", "/_aws/lambda-url/an-id/", {}, b""),
-        # Tricks with paths that need no key.
+        # Variants of paths that need no key.
         ("POST", "/%5Flocal_stack/health", {"X-Amz-Target": "DynamoDB_20120810.ListTables"}, b"{}"),
         ("POST", "/_local_stack/health?", {"X-Amz-Target": "DynamoDB_20120810.ListTables"}, b"{}"),
         ("POST", "/_local_stack/health/", {"X-Amz-Target": "DynamoDB_20120810.ListTables"}, b"{}"),

@@ -1,4 +1,4 @@
-"""Any template, beside another stack: what starts its functions, and what is refused or reported."""
+"""Any template, deployed as a second stack: what starts its functions, and what is refused or reported."""
 
 import base64
 import json
@@ -145,7 +145,7 @@ def test_an_api_answers_with_the_result_of_a_durable_execution(sources, stack, s
 
 @pytest.fixture
 def output_of(sources, stack, eventually):
-    """Runs a state machine to its end; what it returned."""
+    """Runs a state machine to its end; returns its output."""
     client = stack.client("stepfunctions")
 
     def run(machine, event):
@@ -218,6 +218,31 @@ def test_an_unsupported_resource_is_refused_by_name(beside, tmp_path, resources,
     (tmp_path / "template.yaml").write_text(json.dumps({"Resources": resources}))
     with pytest.raises(LocalStackError, match=said):
         beside(tmp_path / "template.yaml", "refused")
+
+
+def test_sam_decides_by_the_value_of_a_parameter(beside, tmp_path):
+    """With a DeploymentPreference, SAM adds resources of CodeDeploy, which this stack refuses."""
+    (tmp_path / "f.py").write_text("def handler(event, context): ...\n")
+    plain = {
+        "Runtime": "python3.13",
+        "Handler": "f.handler",
+        "CodeUri": ".",
+        "AutoPublishAlias": "live",
+        "DeploymentPreference": {"Enabled": {"Ref": "Shift"}, "Type": "AllAtOnce"},
+    }
+    template = {
+        "Transform": "AWS::Serverless-2016-10-31",
+        "Parameters": {"Shift": {"Type": "String", "Default": "false"}},
+        "Resources": {"F": {"Type": "AWS::Serverless::Function", "Properties": plain}},
+        "Outputs": {"Shift": {"Value": {"Ref": "Shift"}}},
+    }
+    (tmp_path / "template.yaml").write_text(json.dumps(template))
+    assert beside(tmp_path / "template.yaml", "shifts").outputs == {"Shift": "false"}
+    with pytest.raises(LocalStackError, match="AWS::CodeDeploy::Application"):
+        beside(tmp_path / "template.yaml", "shifts", Shift="true")
+    with pytest.raises(LocalStackError, match="AWS::CodeDeploy::Application"):
+        beside(tmp_path / "template.yaml", "shifts-from-the-start", Shift="true")
+    assert beside(tmp_path / "template.yaml", "shifts").outputs == {"Shift": "false"}
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ REQUESTS = 19
 
 @dataclass(frozen=True)
 class Outcome:
-    """The effects of a page's attack."""
+    """The effects of a page's requests."""
 
     is_rebound: bool
     answers: list[dict]  # what the page could read
@@ -246,7 +246,7 @@ def test_no_page_resets_the_stack(outcome):
 
 
 def test_no_page_reads_an_answer(outcome):
-    # The browser takes a rebound page for the stack's own, so that page can read that it is refused.
+    # For the browser, a page after DNS rebinding is of the stack's origin. So that page can read the refusals.
     readable = [answer for answer in outcome.answers if not (outcome.is_rebound and answer["status"] == 403)]
     assert readable == []
 

@@ -4,8 +4,10 @@ import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -16,7 +18,32 @@ from durable_local.settings import Settings, from_environment, stack_name_of
 
 FIXTURE = Path(__file__).parent / "fixture" / "template.yaml"
 PROJECT = Path(__file__).parents[1]
-COMMANDS = ["up", "down", "status", "logs", "executions", "install"]
+DURABLE_TEMPLATE = """\
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Hello:
+    Type: AWS::Serverless::Function
+    Properties:
+      FunctionName: hello
+      Runtime: python3.13
+      Handler: hello.handler
+      CodeUri: .
+      DurableConfig: {ExecutionTimeout: 60}
+  Broken:
+    Type: AWS::Serverless::Function
+    Properties:
+      Runtime: python3.13
+      Handler: hello.not_there
+      CodeUri: .
+"""
+DURABLE_HANDLER = """\
+from aws_durable_execution_sdk_python import durable_execution
+
+@durable_execution
+def handler(event, context):
+    return context.step(lambda _: "hello", name="say")
+"""
+COMMANDS = ["up", "down", "status", "logs", "executions", "console", "install"]
 
 
 @pytest.fixture
@@ -80,12 +107,12 @@ def test_status_shows_endpoint_functions_and_executions_by_status(command, stack
 
 
 def test_executions_lists_the_newest_first(command, execution):
-    execution("list-1")
-    execution("list-2")
+    execution("older")
+    execution("newer")
     header, *rows = command("executions").stdout.splitlines()
     assert header.split() == ["STATUS", "STARTED", "TOOK", "FUNCTION", "NAME"]
     names = [row.split()[-1] for row in rows]
-    assert names.index("list-2") < names.index("list-1")
+    assert names.index("newer") < names.index("older")
 
 
 def test_executions_can_be_chosen_by_status(command, execution):
@@ -156,9 +183,20 @@ def test_logs_follows_until_the_stack_ends(run, chosen, home, port):
 
 def test_without_a_stack_each_reading_command_is_one_line(run, port):
     assert (run("status").returncode, run("status").stdout) == (1, f"No local stack runs on port {port}.\n")
-    for name in ("logs", "executions"):
+    for name in ("logs", "executions", "console"):
         refused = run(name)
         assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+
+
+def test_the_console_says_that_its_port_is_in_use(command):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        refused = command("console", "--port", port)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    reason = f"port {port} cannot be used (Address already in use); choose another with --port"
+    assert refused.stderr == f"local stack: {reason}\n"
 
 
 def test_up_takes_a_template_and_names_the_stack_after_its_folder(run, tmp_path):
@@ -230,21 +268,58 @@ def test_another_lock_file_is_another_environment(tmp_path, monkeypatch):
     assert ministack_environment.folder().parent == before.parent
 
 
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [("project/.venv", "project/.venv-ministack-"), ("pipx/durable-local", "pipx/durable-local/ministack-")],
+)
+def test_the_environment_is_inside_another_one_or_beside_a_projects_venv(monkeypatch, environment, folder):
+    monkeypatch.setattr(sys, "prefix", environment)
+    assert re.fullmatch(f"{folder}[0-9a-f]{{12}}", str(ministack_environment.folder()))
+
+
 def test_install_makes_the_environment_once(command):
     said = f"MiniStack was already installed in {ministack_environment.folder()}.\n"
     assert command("install").stdout == said
 
 
-def test_the_wheel_contains_the_lock_file(tmp_path):
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
-        cwd=PROJECT,
-        capture_output=True,
-        check=True,
+def test_a_wheel_in_an_empty_environment_runs_a_template(tmp_path, port):
+    wheels, environment = tmp_path / "wheels", tmp_path / "environment"
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", wheels]
+    subprocess.run(build, cwd=PROJECT, capture_output=True, check=True)
+    [wheel] = wheels.glob("*.whl")
+    console = PROJECT / "src" / "durable_local" / "console"
+    shipped = {str(file.relative_to(PROJECT / "src")) for file in console.rglob("*.*") if file.suffix != ".pyc"}
+    assert shipped <= set(zipfile.ZipFile(wheel).namelist())
+    uv = Path(sys.executable).with_name("uv")
+    subprocess.run([uv, "venv", "--quiet", "--no-project", "--python", sys.executable, environment], check=True)
+    python, command = environment / "bin" / "python", environment / "bin" / "durable-local"
+    subprocess.run([uv, "pip", "install", "--quiet", "--offline", "--no-deps", "--python", python, wheel], check=True)
+    # The packages it needs and MiniStack are installed already. A .pth file adds no project that is installed editable.
+    [packages] = environment.glob("lib/python3*/site-packages")
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    (environment / ministack_environment.folder().name.removeprefix(".venv-")).symlink_to(
+        ministack_environment.folder()
     )
-    [wheel] = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as content:
-        assert content.read("durable_local/ministack.lock.txt") == ministack_environment.LOCK.read_bytes()
-        assert {name.split("/")[0] for name in content.namelist()} == {"durable_local", "durable_local-0.1.0.dist-info"}
-        [points] = [name for name in content.namelist() if name.endswith("entry_points.txt")]
-        assert b"durable-local = durable_local.cli:main" in content.read(points)
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "template.yaml").write_text(DURABLE_TEMPLATE)
+    (tmp_path / "app" / "hello.py").write_text(DURABLE_HANDLER)
+
+    def run(*arguments):
+        chosen = {"PATH": os.environ["PATH"], "LOCAL_STACK_PORT": str(port)}
+        done = subprocess.run(
+            [command, *arguments], cwd=tmp_path, env=chosen, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done
+
+    try:
+        up = run("up", "app/template.yaml")
+        assert (
+            up.stderr
+            == "Broken cannot be imported: Runtime.HandlerNotFound: Handler 'not_there' missing on module 'hello'\n"
+        )
+        stack = lifecycle.find(Settings(port=port, home=tmp_path / ".local"))
+        stack.client("lambda").invoke(FunctionName="hello:$LATEST", DurableExecutionName="first")["Payload"].read()
+        assert re.search(r"^SUCCEEDED .* hello:\$LATEST +first$", run("executions").stdout, re.MULTILINE)
+    finally:
+        run("down")

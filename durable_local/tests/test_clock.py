@@ -2,12 +2,12 @@
 
 import json
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from durable_local import local_stack
+from durable_local import lifecycle, local_stack
 
 FIXTURE = Path(__file__).parent / "fixture" / "template.yaml"
 DAY = 86_400
@@ -52,6 +52,12 @@ def test_a_wait_of_two_days_takes_seconds(fast, run):
     assert times["WaitSucceeded"]["EventTimestamp"] >= wait["ScheduledEndTimestamp"]
     stamps = [event["EventTimestamp"] for event in events]
     assert stamps == sorted(stamps)
+
+
+def test_the_stack_says_the_time_on_its_clock(fast, run):
+    ended = run("Durable")["EndTimestamp"]
+    assert ended <= lifecycle.now(fast.settings)
+    assert lifecycle.now(fast.settings) > datetime.now(UTC) + timedelta(days=1)
 
 
 def test_the_execution_timeout_is_on_the_same_clock(run):

@@ -16,7 +16,7 @@ FIXTURE = Path(__file__).parent / "fixture"
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A copy of the fixture, to be changed."""
+    """A copy of the fixture that a test may change."""
     return shutil.copytree(FIXTURE, tmp_path_factory.mktemp("project") / "fixture")
 
 

@@ -112,7 +112,9 @@ def test_the_same_name_with_another_payload_conflicts(aws_lambda, durable):
 
 def test_a_name_belongs_to_its_function(aws_lambda, stack):
     arns = {
-        invoke(aws_lambda, stack.outputs[name], {"of": name}, DurableExecutionName="shared")[0]["DurableExecutionArn"]
+        invoke(aws_lambda, stack.outputs[name], {"of": name}, DurableExecutionName="one-name-two-functions")[0][
+            "DurableExecutionArn"
+        ]
         for name in ("Durable", "Slow")
     }
     assert len(arns) == 2

@@ -220,7 +220,7 @@ def test_only_an_invocation_above_its_memory_size_is_out_of_memory(stack, tmp_pa
             assert invoke_plain(stack, {})[0] is None
         let_go.touch()
         error, answer = neighbour.result(timeout=20)
-    assert error is None
+    assert error is None, answer
     assert answer["version"] == "$LATEST"
 
 

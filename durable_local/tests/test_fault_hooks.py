@@ -28,8 +28,9 @@ from durable_local.faults import (
     Rule,
     Stall,
     Twice,
+    Withhold,
 )
-from durable_local.faults.operations import operation_of
+from durable_local.faults.operations import operation_of, resources_of, unknown_operation
 from durable_local.faults.rules import EVENT_SOURCE, STATUS_CHANGE
 
 FIXTURE = Path(__file__).parent / "fixture" / "template.yaml"
@@ -205,7 +206,7 @@ def test_a_rule_matches_requests_with_all_its_texts(faults, item):
 
 
 def test_every_matching_rule_counts_a_request(faults, item):
-    """So the n-th request of a rule does not depend on other rules."""
+    """The n-th request of a rule therefore does not depend on other rules."""
     first, second = faults.add_all([item.rule(Cut()), item.rule(Fail(500, "InternalServerError"), skip=1)])
     with pytest.raises(ConnectionClosedError):
         item.count()
@@ -279,6 +280,20 @@ def test_the_durable_sdk_understands_a_refused_checkpoint(faults, start, ended, 
     rule = faults.add(Rule(refusal, "lambda", "CheckpointDurableExecution", function="Durable"))
     assert ended("Durable", start("Durable")) == end
     assert len(faults.injected(rule)) == 1
+
+
+def test_an_execution_continues_after_a_checkpoint_response_without_a_token(faults, start, ended):
+    """The SDK ends the invocation as PENDING, and the execution continues in a later one."""
+    rule = faults.add(Rule(Withhold("CheckpointToken"), "lambda", "CheckpointDurableExecution", function="Durable"))
+    assert ended("Durable", start("Durable")) == "SUCCEEDED"
+    assert len(faults.injected(rule)) == 1
+
+
+def test_a_field_is_missing_from_the_response_of_a_request_that_is_applied(faults, item, dynamodb):
+    faults.add(item.rule(Withhold("Attributes")))
+    with pytest.raises(KeyError, match="Attributes"):
+        item.count()
+    assert item.counted == 1
 
 
 def test_an_answer_replaces_the_functions_answer(faulty, faults, functions):
@@ -381,17 +396,17 @@ def test_a_worker_killed_before_its_answer_is_a_function_error(faults, message):
 
 def test_a_kill_ends_only_the_worker_that_made_the_request(faults, start, ended):
     """Two executions at once: the worker of one is killed, and the other continues."""
-    spared, struck = (f"{fate}-{uuid4().hex[:12]}" for fate in ("spared", "struck"))
+    spared, target = (f"{word}-{uuid4().hex[:12]}" for word in ("spared", "target"))
     checkpoint = ("lambda", "CheckpointDurableExecution", "Durable")
-    held, killed = faults.add_all([Rule(Hold(), *checkpoint, text=spared), Rule(Kill(), *checkpoint, text=struck)])
+    held, killed = faults.add_all([Rule(Hold(), *checkpoint, text=spared), Rule(Kill(), *checkpoint, text=target)])
     start("Durable", spared)
     faults.wait(held)
-    start("Durable", struck)
+    start("Durable", target)
     faults.wait(killed)
-    assert ended("Durable", struck) == "SUCCEEDED"
+    assert ended("Durable", target) == "SUCCEEDED"
     faults.release(held)
     assert ended("Durable", spared) == "SUCCEEDED"
-    senders = [{request.pid for request in faults.requests(name) if request.function} for name in (spared, struck)]
+    senders = [{request.pid for request in faults.requests(name) if request.function} for name in (spared, target)]
     assert [len(pids) for pids in senders] == [1, 2]
 
 
@@ -536,3 +551,33 @@ def test_injections_are_read_from_a_position(faults, item):
     with pytest.raises(ConnectionClosedError):
         item.count()
     assert [injection.label for injection in faults.injected(after=seen)] == ["seen"]
+
+
+@pytest.mark.parametrize(
+    ("service", "path", "query", "body", "resources"),
+    [
+        ("dynamodb", "/", "", {"TableName": "T"}, {"T"}),
+        ("dynamodb", "/", "", {"TableName": "T", "IndexName": "I"}, {"T/index/I"}),
+        ("dynamodb", "/", "", {"RequestItems": {"T": {}, "U": {}}}, {"T", "U"}),
+        ("sqs", "/", "", {"QueueUrl": "http://127.0.0.1:4566/000000000000/Q"}, {"Q"}),
+        ("events", "/", "", {"Entries": [{"EventBusName": "B"}, {}]}, {"B", "default"}),
+        ("lambda", "/2015-03-31/functions/F/invocations", "Qualifier=prod", None, {"F:prod"}),
+        ("lambda", "/2015-03-31/event-source-mappings/M", "", None, {"M"}),
+        (
+            "lambda",
+            "/2025-12-01/durable-executions/arn%3Aaws%3A1%2Fdurable/checkpoint",
+            "",
+            None,
+            {"arn:aws:1/durable"},
+        ),
+        ("sts", "/", "", None, set()),
+    ],
+)
+def test_a_call_names_its_resources(service, path, query, body, resources):
+    assert resources_of(service, path, query, json.dumps(body).encode()) == resources
+
+
+def test_a_call_of_a_service_without_faults_is_named_by_its_signature():
+    signed = {"Authorization": "AWS4-HMAC-SHA256 Credential=KEY/20260101/eu-central-2/sts/aws4_request, Signature=1"}
+    assert unknown_operation("POST", "/", signed) == ("sts", "POST /")
+    assert unknown_operation("GET", "/bucket", {}) == ("?", "GET /bucket")

@@ -1,4 +1,4 @@
-"""Up and down, as a person runs them: processes, exit codes and what is printed."""
+"""The commands `up` and `down`: processes, exit codes and output."""
 
 import http.client
 import os
@@ -101,13 +101,13 @@ def test_a_dead_ministack_ends_the_stack_with_one_clear_line(run, running, port,
     eventually(lambda: not running())
     log = (home / str(port) / "front-door.log").read_text()
     assert log.splitlines()[-1].endswith("MiniStack ended by itself (exit -9); the stack ends with it")
-    said = f"No local stack runs on port {port}. The last one's logs are in {home / str(port)}.\n"
+    said = f"No local stack runs on port {port}. The logs of the last stack are in {home / str(port)}.\n"
     assert run("down").stdout == said
     assert (home / str(port) / "front-door.log").read_text() == log
     assert run("up").returncode == 0
 
 
-def test_a_killed_front_door_takes_everything_with_it(run, running, port, home, eventually):
+def test_a_killed_front_door_ends_the_whole_stack(run, running, port, home, eventually):
     assert run("up").returncode == 0
     os.kill(processes.front_door_of(home / str(port)), signal.SIGKILL)
     eventually(lambda: not running())
@@ -136,7 +136,7 @@ def test_a_stack_of_a_block_ends_when_the_block_fails(home):
     assert failed.value.__notes__ == [f"the stack's logs are in {failing.settings.directory}"]
 
 
-def test_a_stack_of_a_block_ends_with_the_process_that_holds_it(home, eventually):
+def test_a_stack_of_a_block_ends_with_its_process(home, eventually):
     script = (
         "from pathlib import Path; from durable_local import local_stack\n"
         f"with local_stack(template=Path({str(FIXTURE)!r}), home=Path({str(home)!r})) as stack:\n"
@@ -154,11 +154,11 @@ def test_a_stack_of_a_block_ends_with_the_process_that_holds_it(home, eventually
     eventually(lambda: not processes.of_stack(directory))
 
 
-def test_up_says_whether_it_keeps_its_state_and_how_fast_its_clock_runs(run, home, port):
+def test_up_prints_the_settings_of_state_and_clock(run, home, port):
     clean = run("up").stdout
     assert "started clean" in clean
     assert "as fast as real time" not in clean
-    # How a running stack was started is what counts.
+    # The settings with which the running stack was started count.
     assert "started clean" in run("up", LOCAL_STACK_KEEP="1").stdout
     run("down")
     kept = run("up", LOCAL_STACK_KEEP="1", LOCAL_STACK_TIME_SCALE="3600").stdout

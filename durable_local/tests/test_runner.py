@@ -9,6 +9,8 @@ from datetime import timedelta
 
 import pytest
 from aws_durable_execution_sdk_python.execution import DurableExecutionInvocationOutput, InvocationStatus
+from aws_durable_execution_sdk_python.identifier import OperationIdentifier
+from aws_durable_execution_sdk_python.lambda_service import OperationType, OperationUpdate, WaitOptions
 from aws_durable_execution_sdk_python_testing.child_dispatcher import UnconfiguredChildDispatcher
 from aws_durable_execution_sdk_python_testing.execution import ExecutionStatus
 from aws_durable_execution_sdk_python_testing.invoker import InvokeResponse, LambdaInvoker
@@ -21,7 +23,7 @@ from durable_local.runner.lanes import THREADS, SharedThreadLane, SharedThreadRe
 from durable_local.runner.record import ExecutionRecord
 from durable_local.runner.store import Selection, Store
 
-PATIENCE_SECONDS = 30
+TIMEOUT_SECONDS = 30
 
 
 class Crashing(LambdaInvoker):
@@ -38,6 +40,33 @@ class Crashing(LambdaInvoker):
         return InvokeResponse(DurableExecutionInvocationOutput(InvocationStatus.SUCCEEDED, '"done"'), "id")
 
 
+class WaitingThenTwoCheckpoints(LambdaInvoker):
+    """Waits in its first invocation, and checkpoints two steps in its second; the operations each was told of."""
+
+    def __init__(self):
+        super().__init__(lambda_client=None)
+        self.checkpoint = None
+        self.told = []
+
+    def invoke(self, _function, invocation, *_arguments, **_named):
+        self.told.append([operation.name for operation in invocation.initial_execution_state.operations])
+        token = invocation.checkpoint_token
+        if len(self.told) == 1:
+            wait = OperationUpdate.create_wait_start(named("wait", OperationType.WAIT), WaitOptions(1))
+            self.checkpoint(invocation.durable_execution_arn, token, [wait])
+            return InvokeResponse(DurableExecutionInvocationOutput(InvocationStatus.PENDING), "first")
+        for name in ("one", "two"):
+            start = OperationUpdate.create_step_start(named(name, OperationType.STEP))
+            answer = self.checkpoint(invocation.durable_execution_arn, token, [start])
+            self.told.append([operation.name for operation in answer.new_execution_state.operations])
+            token = answer.checkpoint_token
+        return InvokeResponse(DurableExecutionInvocationOutput(InvocationStatus.SUCCEEDED, '"done"'), "second")
+
+
+def named(name, kind):
+    return OperationIdentifier(name, kind.value, None, name, operation_type=kind)
+
+
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "executions.sqlite")
@@ -50,9 +79,9 @@ def started(monkeypatch, store):
     monkeypatch.setattr(invocations, "MAX_RETRY_SECONDS", 0.02)
     runners = []
 
-    def start(failures, on_status_change):
+    def start(failures, on_status_change, invoker=None):
         durable = runner.DurableRunner(
-            store, Crashing(failures), UnconfiguredChildDispatcher(), 2, on_status_change=on_status_change
+            store, invoker or Crashing(failures), UnconfiguredChildDispatcher(), 2, on_status_change=on_status_change
         )
         durable.start()
         runners.append(durable)
@@ -75,7 +104,7 @@ def run_one(durable, name, execution_timeout=30):
 
 @pytest.fixture
 def run(started):
-    """Runs one execution to its end; the execution and the status changes reported of it."""
+    """Runs one execution to its end; returns it and its reported status changes."""
 
     def to_its_end(failures, execution_timeout=30):
         changes = []
@@ -95,6 +124,15 @@ def test_failed_invocations_are_retried_until_the_execution_timeout(run):
     execution, changes = run(failures=1_000_000, execution_timeout=1)
     assert execution.current_status() is ExecutionStatus.TIMED_OUT
     assert changes == [ExecutionStatus.RUNNING, ExecutionStatus.TIMED_OUT]
+
+
+def test_a_checkpoint_does_not_repeat_what_the_invocations_input_has(started):
+    """Else a plugin of the SDK is told of the end of an operation twice."""
+    invoker = WaitingThenTwoCheckpoints()
+    durable = started(0, lambda _change: None, invoker)
+    invoker.checkpoint = durable.checkpoint_execution
+    run_one(durable, "name")
+    assert invoker.told == [["name"], ["name", "wait"], ["one"], ["two"]]
 
 
 def test_no_ended_execution_is_in_memory(started, store, eventually):
@@ -117,8 +155,10 @@ def test_no_ended_execution_is_in_memory(started, store, eventually):
 
 
 def test_an_ended_execution_is_read_exactly_as_it_was_stored(started, store):
-    execution = run_one(started(1, lambda _change: None), "name")
-    store.save(execution)
+    durable = started(1, lambda _change: None)
+    execution = run_one(durable, "name")
+    # The invocation that ended it saves a last time. This task runs after it: those of one execution run in sequence.
+    durable._on_lane(execution.durable_execution_arn, lambda _saved: store.save(execution))
     read = store.load(execution.durable_execution_arn)
     assert read is not execution
     assert read.started == execution.started
@@ -159,16 +199,16 @@ def test_a_queued_task_still_runs_when_the_stack_ends(store):
     busy, go_on = threading.Barrier(THREADS + 1), threading.Event()
 
     def hold():
-        busy.wait(PATIENCE_SECONDS)
-        go_on.wait(PATIENCE_SECONDS)
+        busy.wait(TIMEOUT_SECONDS)
+        go_on.wait(TIMEOUT_SECONDS)
 
     for _ in range(THREADS):
         SharedThreadLane(registry._threads).submit(hold)
-    busy.wait(PATIENCE_SECONDS)
+    busy.wait(TIMEOUT_SECONDS)
     queued = SharedThreadLane(registry._threads).submit(lambda: "done")
     registry.shutdown()
     go_on.set()
-    assert queued.result(PATIENCE_SECONDS) == "done"
+    assert queued.result(TIMEOUT_SECONDS) == "done"
 
 
 def test_a_stopped_lane_accepts_no_more_tasks():

@@ -12,6 +12,8 @@ from durable_local import local_stack, processes
 from durable_local.settings import Settings
 
 FIXTURE = Path(__file__).parent / "fixture" / "template.yaml"
+WAIT_SECONDS = 15
+"""Longer than a busy machine needs to see the wait and to stop the stack."""
 
 
 @pytest.fixture
@@ -61,8 +63,10 @@ def end(stack, arn, eventually):
 def test_a_kept_stack_continues_after_a_restart(kept, eventually, tmp_path):
     """An execution in its wait, one in a step, one that invoked another; a queue's messages, a table's items."""
     with kept() as stack:
-        waiting = start(stack, "Durable", wait=4, name="waiting")
-        parent = start(stack, "Durable", invoke=stack.outputs["Durable"], **{"with": {"wait": 4}}, name="parent")
+        waiting = start(stack, "Durable", wait=WAIT_SECONDS, name="waiting")
+        parent = start(
+            stack, "Durable", invoke=stack.outputs["Durable"], **{"with": {"wait": WAIT_SECONDS}}, name="parent"
+        )
         ended = start(stack, "Durable", name="ended")
         brief = start(stack, "Brief", wait=60, name="brief")
         busy = start(stack, "Durable", hang_once=str(tmp_path / "mark"), name="busy")
@@ -85,7 +89,7 @@ def test_a_kept_stack_continues_after_a_restart(kept, eventually, tmp_path):
         after = end(stack, waiting, eventually)
         assert after["Status"] == "SUCCEEDED"
         assert after["StartTimestamp"] == before["StartTimestamp"]
-        assert after["EndTimestamp"] - after["StartTimestamp"] >= timedelta(seconds=4)
+        assert after["EndTimestamp"] - after["StartTimestamp"] >= timedelta(seconds=WAIT_SECONDS)
         assert history(stack, waiting).count("StepStarted") == 1  # what was done is not done again
         assert end(stack, parent, eventually)["Status"] == "SUCCEEDED"
         assert end(stack, busy, eventually)["Status"] == "SUCCEEDED"

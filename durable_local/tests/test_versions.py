@@ -45,7 +45,7 @@ def archive(code):
 
 @pytest.fixture(scope="module")
 def create(aws_lambda):
-    """Creates a function by the API, as its `$LATEST` alone; its name."""
+    """Creates a function with only `$LATEST` through the API; returns its name."""
     names = []
 
     def created(handler="index.handler", code="first", **properties):

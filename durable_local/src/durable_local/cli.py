@@ -1,29 +1,24 @@
 """The command `durable-local`. An error is one line on standard error and exit status 1."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import shlex
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from durable_local import lifecycle, ministack_environment, settings, show
 from durable_local.errors import LocalStackError, one_line
+from durable_local.lifecycle import LocalStack
 from durable_local.processes import End
 from durable_local.settings import KEEP_VARIABLE, NAME_VARIABLE, PYTHON_VARIABLE, Settings
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+Prepare = Callable[[LocalStack], str]
+Command = Callable[[argparse.Namespace, Settings], int]
 
-    from durable_local.lifecycle import LocalStack
-
-    Prepare = Callable[[LocalStack], str]
-    Command = Callable[[argparse.Namespace, Settings], int]
 
 DESCRIPTION = """\
 Runs a SAM template with durable functions on this machine: one endpoint, no Docker, no AWS account.
@@ -106,28 +101,35 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("execution", nargs="?", help="the ARN or name of an execution: shows its history")
     listing.add_argument("--status", help="only executions with this status, such as RUNNING")
     listing.add_argument("--arns", action="store_true", help="show ARNs instead of names")
+    console = add("console", _console, "show executions in a browser, and act on them", "durable-local console")
+    console.add_argument(
+        "--port", type=int, default=0, dest="console_port", help="of the console; default: any free one"
+    )
+    console.add_argument("--read-only", action="store_true", help="show everything, change nothing")
+    console.add_argument("--stack", metavar="NAME", dest="only", help="only the functions of this CloudFormation stack")
+    console.add_argument("--aws", action="store_true", help="an AWS account instead of the local stack, as the AWS CLI")
+    console.add_argument("--region", help="of the AWS account")
+    console.add_argument("--profile", help="of your AWS credentials")
+    console.add_argument("--endpoint-url", metavar="URL", help="an endpoint of the AWS API")
     add(
         "install",
         _install,
-        "install MiniStack from a package index, beside this command",
+        "install MiniStack from a package index, in an environment of its own",
         "durable-local install",
     )
 
-    serve = commands.add_parser("serve")  # what `up` starts in the background
+    serve = commands.add_parser("serve")  # the process that `up` starts in the background
     serve.set_defaults(run=_serve)
-    for name in ("--directory", "--functions-python"):
-        serve.add_argument(name, type=Path, required=True)
-    for name in ("--port", "--listener", "--ready", "--concurrency"):
-        serve.add_argument(name, type=int, required=True)
-    serve.add_argument("--time-scale", type=float, required=True)
-    serve.add_argument("--starts-per-second", type=int)
-    for name in ("--keep", "--faults", "--owned"):
-        serve.add_argument(name, action="store_true")
+    serve.add_argument("directory")  # by which the process is recognized
+    serve.add_argument("settings", type=Settings.from_json)
+    serve.add_argument("listener", type=int)
+    serve.add_argument("ready", type=int)
+    serve.add_argument("--owned", action="store_true")
     return parser
 
 
 def _variables(given: argparse.Namespace) -> dict[str, str]:
-    """The variables that the arguments stand for."""
+    """The variables that the arguments set."""
     arguments = {NAME_VARIABLE: getattr(given, "stack", None), PYTHON_VARIABLE: getattr(given, "python", None)}
     return {name: value for name, value in arguments.items() if value}
 
@@ -148,6 +150,8 @@ def _up(given: argparse.Namespace, chosen: Settings) -> int:
         print(show.clock(chosen))
     for notice in stack.notices:
         print(notice, file=sys.stderr)
+    for function, error in stack.import_errors.items():
+        print(f"{function} cannot be imported: {error}", file=sys.stderr)
     if stack.outputs:
         print("\n# outputs")
     for name, value in stack.outputs.items():
@@ -168,8 +172,34 @@ def _down(_given: argparse.Namespace, chosen: Settings) -> int:
         End.NOTHING_RAN: f"No local stack runs on port {chosen.port}.",
     }[how]
     if how is not End.IN_ORDER and chosen.log.exists():
-        said += f" The last one's logs are in {_shown(chosen.directory)}."
+        said += f" The logs of the last stack are in {_shown(chosen.directory)}."
     print(said)
+    return 0
+
+
+def _console(given: argparse.Namespace, chosen: Settings) -> int:
+    # Not at the top, as in _serve.
+    from durable_local import console  # noqa: PLC0415
+
+    source: console.Source
+    notices = []
+    if given.aws or given.region or given.profile or given.endpoint_url:
+        source = console.AwsAccount(given.region, given.profile, given.endpoint_url)
+    else:
+        stack = lifecycle.find(chosen)
+        if stack is None:
+            message = f"no local stack runs on port {chosen.port}; run: durable-local up, or name an account with --aws"
+            raise LocalStackError(message)
+        source = console.StackOnThisMachine(chosen)
+        notices = [show.clock(stack.settings)] if stack.settings.time_scale != 1 else []
+    sections = [console.executions_section(source, stack=given.only)]
+    console.run(
+        lambda guard: console.create_app(
+            sections, guard, title="durable-local", notices=notices, poll_seconds=source.poll_seconds
+        ),
+        given.console_port,
+        read_only=given.read_only,
+    )
     return 0
 
 
@@ -177,17 +207,7 @@ def _serve(given: argparse.Namespace, _chosen: Settings) -> int:
     # Not at the top: the other commands need no web server and should not wait for its import.
     from durable_local.gateway.server import serve  # noqa: PLC0415
 
-    chosen = Settings(
-        port=given.port,
-        concurrency=given.concurrency,
-        home=given.directory.parent,
-        keep=given.keep,
-        time_scale=given.time_scale,
-        starts_per_second=given.starts_per_second,
-        faults=given.faults,
-        functions_python=given.functions_python,
-    )
-    return serve(chosen, socket.socket(fileno=given.listener), given.ready, owned=given.owned)
+    return serve(given.settings, socket.socket(fileno=given.listener), given.ready, owned=given.owned)
 
 
 def _state(chosen: Settings) -> str:

@@ -1,19 +1,15 @@
 """boto3 clients that read nothing of the user's shell."""
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.loaders import Loader
 
+from durable_local.keys import Credentials
 from durable_local.settings import REGION
-
-if TYPE_CHECKING:
-    from durable_local.keys import Credentials
 
 
 def isolated_session(**arguments: Any) -> boto3.session.Session:

@@ -1,19 +1,12 @@
 """`.local/env`: a shell (sh, bash, zsh) that sources it sends the requests of all its AWS clients to the stack."""
 
-from __future__ import annotations
-
 import importlib.util
 import shlex
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from durable_local import folder
-from durable_local.settings import HOST
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from durable_local.settings import Settings
+from durable_local.settings import HOST, Settings
 
 # A profile, a session token or an AWS_ENDPOINT_URL_S3 would have priority over the variables that follow. `command`:
 # the user's shell may have aliases for `env` and `sed`.

@@ -4,8 +4,6 @@
 - `ApiError`: a request failed. It is answered as Lambda would answer it.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from http import HTTPStatus

@@ -1,48 +1,41 @@
-"""What is deployed to a running stack and what its durable executions did, read through the stack's own AWS API."""
+"""Reads of durable executions over Lambda's API, which the command line and the console have in common."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import Any
 
 from durable_local.errors import LocalStackError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
+Execution = dict[str, Any]
+Event = dict[str, Any]
 
-    from durable_local.lifecycle import LocalStack
-
-
-def deployed(stack: LocalStack) -> list[tuple[str, str]]:
-    """The CloudFormation stacks: name and status."""
-    pages = stack.client("cloudformation").get_paginator("describe_stacks").paginate()
-    return [(each["StackName"], each["StackStatus"]) for page in pages for each in page["Stacks"]]
+MAX_EVENTS_PER_PAGE = 1000
 
 
-def functions(stack: LocalStack) -> dict[str, bool]:
+def functions(client: Any) -> dict[str, bool]:
     """The names of all functions; whether each is durable."""
-    pages = stack.client("lambda").get_paginator("list_functions").paginate()
+    pages = client.get_paginator("list_functions").paginate()
     return {each["FunctionName"]: bool(each.get("DurableConfig")) for page in pages for each in page["Functions"]}
 
 
-def executions(stack: LocalStack, **filters: Any) -> list[dict[str, Any]]:
+def all_executions(client: Any, **filters: Any) -> list[Execution]:
     """The executions of all durable functions, newest first; `filters` are those of ListDurableExecutionsByFunction."""
-    durable = [name for name, is_durable in functions(stack).items() if is_durable]
-    listing = stack.client("lambda").get_paginator("list_durable_executions_by_function")
-    found = [
+    listed = client.get_paginator("list_durable_executions_by_function")
+    found: list[Execution] = [
         execution
-        for name in durable
-        for page in listing.paginate(FunctionName=name, **filters)
+        for name, is_durable in functions(client).items()
+        if is_durable
+        for page in listed.paginate(FunctionName=name, **filters)
         for execution in page["DurableExecutions"]
     ]
-    return sorted(found, key=_started, reverse=True)
+    return sorted(found, key=itemgetter("StartTimestamp"), reverse=True)
 
 
-def arn_of(stack: LocalStack, execution: str) -> str:
+def arn_of(client: Any, execution: str) -> str:
     """The ARN of the execution with this ARN or name; raises LocalStackError if none or more than one has the name."""
     if execution.startswith("arn:"):
         return execution
-    found = [each["DurableExecutionArn"] for each in executions(stack, DurableExecutionName=execution)]
+    found = [each["DurableExecutionArn"] for each in all_executions(client, DurableExecutionName=execution)]
     if len(found) == 1:
         return str(found[0])
     reason = "no execution has" if not found else f"{len(found)} executions have"
@@ -51,13 +44,20 @@ def arn_of(stack: LocalStack, execution: str) -> str:
     )
 
 
-def history(stack: LocalStack, arn: str) -> Iterator[dict[str, Any]]:
-    """The events of an execution, oldest first."""
-    pages = stack.client("lambda").get_paginator("get_durable_execution_history").paginate(DurableExecutionArn=arn)
-    for page in pages:
-        yield from page["Events"]
+def describe(client: Any, arn: str) -> Execution:
+    """What GetDurableExecution returns, with input, result and error."""
+    found: Execution = client.get_durable_execution(DurableExecutionArn=arn, IncludeExecutionData=True)
+    return found
 
 
-def _started(execution: dict[str, Any]) -> datetime:
-    started: datetime = execution["StartTimestamp"]
-    return started
+def history(client: Any, arn: str) -> Iterator[Event]:
+    """The events of an execution with their data, oldest first."""
+    pages = client.get_paginator("get_durable_execution_history").paginate(
+        DurableExecutionArn=arn, IncludeExecutionData=True, PaginationConfig={"PageSize": MAX_EVENTS_PER_PAGE}
+    )
+    return (event for page in pages for event in page["Events"])
+
+
+def function_of(arn: str) -> str:
+    """`name:version` of a function's ARN."""
+    return ":".join(arn.split(":")[6:])

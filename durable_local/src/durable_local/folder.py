@@ -1,19 +1,15 @@
 """A stack's folder: only the user can read it, and only one command at a time can change it."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import os
 import shutil
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
 
 from durable_local.errors import LocalStackError
 from durable_local.settings import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 MAX_LOCK_ATTEMPTS = 100
 # For every process of the stack: files 0600, folders 0700.
@@ -72,7 +68,7 @@ def _make(settings: Settings) -> None:
 
 
 def create(path: Path, mode: int = 0o600) -> BinaryIO:
-    """Replaces `path` by an empty file, open for writing, with `mode` whatever the umask is."""
+    """Replaces `path` by an empty file, open for writing, with `mode` for any umask."""
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     os.fchmod(descriptor, mode)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aws_durable_execution_sdk_python_testing.child_dispatcher import parse_function_target
+from aws_durable_execution_sdk_python_testing.child_dispatcher import is_valid_tenant_id, parse_function_target
 
 from durable_local.errors import invalid_parameter, not_found
 from durable_local.settings import ACCOUNT, REGION
@@ -58,3 +58,17 @@ class FunctionVersion:
     version: str
     durable: DurableConfig | None
     dead_letter_arn: str | None = None
+    has_tenants: bool = False
+
+    def check_tenant(self, tenant_id: str | None) -> None:
+        """Raises ApiError unless a tenant id is given to exactly the functions with TenancyConfig."""
+        if self.has_tenants and not (tenant_id and is_valid_tenant_id(tenant_id)):
+            raise invalid_parameter(
+                "The invoked function is enabled with tenancy configuration. Add a valid tenant ID in your request and "
+                "try again."
+            )
+        if tenant_id and not self.has_tenants:
+            raise invalid_parameter(
+                "The invoked function is not enabled with tenancy configuration. Remove the tenant ID from your "
+                "request and try again."
+            )

@@ -3,20 +3,14 @@
 Both are in files that only the user can read. Neither is in an argument or a log line, which others can read.
 """
 
-from __future__ import annotations
-
 import json
 import secrets
 import string
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from durable_local import folder
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from durable_local.settings import Settings
+from durable_local.settings import Settings
 
 SECRET_HEADER = "X-Local-Stack-Secret"  # noqa: S105 - the name of a header
 ACCESS_KEY_ID_LENGTH = 20

@@ -1,7 +1,5 @@
 """Starts and ends a stack: all of its processes, or none."""
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import json
@@ -11,17 +9,23 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from botocore.config import Config
 
 from durable_local import clients, environment_file, folder, keys, processes
 from durable_local.deploy import deployment, packaging
 from durable_local.errors import LocalStackError
 from durable_local.faults import Faults
-from durable_local.gateway.health import HEALTH_PATH
+from durable_local.ministack import imports
 from durable_local.processes import End
 from durable_local.settings import (
+    HEALTH_PATH,
     HOST,
     PORT_VARIABLE,
     PYTHON_VARIABLE,
@@ -30,12 +34,6 @@ from durable_local.settings import (
     process_environment,
     stack_name_of,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from botocore.config import Config
 
 START_TIMEOUT_SECONDS = 90
 HEALTH_TIMEOUT_SECONDS = 90
@@ -55,7 +53,7 @@ class LocalStack:
 
     def client(self, service: str, config: Config | None = None) -> Any:
         """A boto3 client of this stack."""
-        return clients.client(self.endpoint, self._keys.credentials, service, config)
+        return clients.client(self.endpoint, self.credentials, service, config)
 
     def workers(self, function: str) -> list[int]:
         """The process ids of the workers that a function has now, idle or busy; `function`: logical id or name."""
@@ -65,6 +63,11 @@ class LocalStack:
     def physical_name(self, function: str) -> str:
         """The name of the function with this logical id in the template; any other text is returned as it is."""
         return self._physical_names.get(function, function)
+
+    @property
+    def credentials(self) -> keys.Credentials:
+        """AWS credentials that the stack accepts."""
+        return self._keys.credentials
 
     @cached_property
     def _keys(self) -> keys.Keys:
@@ -84,7 +87,12 @@ class LocalStack:
         """Properties of the template that have no effect here: one line for each resource."""
         return deployment.notices(self.settings)
 
-    def deploy(self, parameters: Mapping[str, str] | None = None) -> LocalStack:
+    @property
+    def import_errors(self) -> dict[str, str]:
+        """Imports the handlers of the template's Python functions; the errors by logical id."""
+        return imports.errors(self.settings, self._physical_names)
+
+    def deploy(self, parameters: Mapping[str, str] | None = None) -> "LocalStack":
         """Deploys the template as it is now; parameters not given stay as they were. Raises LocalStackError."""
         settings = replace(self.settings, parameters={**self.settings.parameters, **(parameters or {})})
         return LocalStack(settings, deployment.deploy(settings, packaging.package(settings.template)))
@@ -96,7 +104,7 @@ class LocalStack:
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
-            **self._keys.credentials.environment,
+            **self.credentials.environment,
             # A default profile in these files could set a CA bundle or FIPS endpoints.
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -168,8 +176,7 @@ def local_stack(
 def up(settings: Settings) -> LocalStack:
     """Starts the stack in the background unless it runs, and deploys; raises LocalStackError.
 
-    If the deployment fails, a stack that was started here is ended; one that ran before goes on with what was deployed
-    to it.
+    If the deployment fails, a stack that was started here is ended. A stack that ran before keeps its last deployment.
     """
     package = packaging.package(settings.template)
     with folder.locked(settings):
@@ -197,8 +204,16 @@ def find(settings: Settings) -> LocalStack | None:
     return LocalStack(replace(settings, keep=running["keep"] == "1", time_scale=float(running["timeScale"])))
 
 
+def now(settings: Settings) -> datetime:
+    """The time on the clock of the stack of this port; raises LocalStackError if it does not run."""
+    running = _running(settings)
+    if running is None:
+        raise LocalStackError(f"no local stack runs on port {settings.port}")
+    return datetime.fromisoformat(running["now"])
+
+
 def is_running(settings: Settings) -> bool:
-    """Whether the stack of the port has a front door, answering or not."""
+    """Whether the front door's process of the stack runs, even if it does not answer."""
     return processes.front_door_of(settings.directory) is not None
 
 
@@ -271,20 +286,10 @@ def _start(settings: Settings, listener: socket.socket, *, owned: bool) -> subpr
                     [
                         sys.executable,
                         *processes.SERVE_ARGUMENTS,
-                        *("--directory", str(settings.directory)),
-                        *("--port", str(settings.port)),
-                        *("--listener", str(listener.fileno())),
-                        *("--ready", str(writing)),
-                        *("--concurrency", str(settings.concurrency)),
-                        *("--functions-python", str(settings.functions_python)),
-                        *("--time-scale", str(settings.time_scale)),
-                        *(["--keep"] if settings.keep else []),
-                        *(
-                            ["--starts-per-second", str(settings.starts_per_second)]
-                            if settings.starts_per_second
-                            else []
-                        ),
-                        *(["--faults"] if settings.faults else []),
+                        str(settings.directory),
+                        settings.to_json(),
+                        str(listener.fileno()),
+                        str(writing),
                         *(["--owned"] if owned else []),
                     ],
                     # `python -m` imports from the working directory first: not from the user's.

@@ -1,8 +1,8 @@
 """The environment MiniStack runs in: its botocore is older than the one the durable SDK needs.
 
-The lock file is part of this package. The environment's folder is inside the environment that `durable-local` is
-installed in, so both are deleted together. The folder's name contains the lock file's hash: a new lock file needs a
-new environment, and `up` never uses packages of an earlier one.
+The lock file is part of this package. The environment is inside the environment that `durable-local` is installed in,
+so both are deleted together; only beside a project's `.venv` it is a folder of its own. The folder's name contains the
+lock file's hash: a new lock file needs a new environment, and `up` never uses packages of an earlier one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ HASH_LENGTH = 12
 
 def folder() -> Path:
     """Where the environment is, installed or not."""
-    return Path(sys.prefix) / f"ministack-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:HASH_LENGTH]}"
+    environment = Path(sys.prefix)
+    name = f"ministack-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:HASH_LENGTH]}"
+    return environment.with_name(f".venv-{name}") if environment.name == ".venv" else environment / name
 
 
 def python() -> Path:
@@ -39,10 +41,12 @@ def install() -> bool:
     if python().exists():
         return False
     try:
-        with tempfile.TemporaryDirectory(prefix="ministack-new-", dir=sys.prefix) as temporary:
+        with tempfile.TemporaryDirectory(prefix=".ministack-new-", dir=target.parent) as temporary:
             built = Path(temporary) / "environment"
             for command in _commands(built):
                 _run(command)
+            # A project ignores `.venv`, and perhaps not this folder. uv and newer versions of venv write this file too.
+            (built / ".gitignore").write_text("*\n", encoding="utf-8")
             built.rename(target)
     except OSError as error:
         # Another `install` may have renamed its own in the meantime.

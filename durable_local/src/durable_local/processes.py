@@ -4,8 +4,6 @@ A process id in a file may belong to another program by the time it is used. Eve
 directory in its arguments, so its processes are found also after the front door was killed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re
@@ -13,12 +11,9 @@ import shlex
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SERVE_ARGUMENTS = ("-m", "durable_local", "serve")
 MINISTACK_PROGRAM = "ministack"
@@ -31,7 +26,7 @@ POLL_SECONDS = 0.05
 class End(Enum):
     """How a stack ended."""
 
-    IN_ORDER = "the front door ended when asked, and ended the other processes"
+    IN_ORDER = "the front door ended after SIGTERM, and ended the other processes"
     KILLED = "a process was killed, or ran without its front door"
     NOTHING_RAN = "no process of it was running"
 
@@ -47,17 +42,17 @@ def front_door_of(directory: Path) -> int | None:
     return serving[0] if serving else None
 
 
-def end(directory: Path, patience_seconds: float = 30) -> End:
+def end(directory: Path, timeout_seconds: float = 30) -> End:
     """Ends all processes of the stack in `directory`; returns how it ended.
 
     The front door is asked to end (SIGTERM) and ends the others. Without a front door the others end by themselves and
-    may be writing state. Processes that still run after `patience_seconds` are killed.
+    may be writing state. Processes that still run after `timeout_seconds` are killed.
     """
     if not of_stack(directory):
         return End.NOTHING_RAN
     if front_door := front_door_of(directory):
         _signal(front_door, signal.SIGTERM)
-    if _until_gone(directory, patience_seconds) and front_door:
+    if _until_gone(directory, timeout_seconds) and front_door:
         return End.IN_ORDER
     for _ in range(3):  # MiniStack may start a worker between the listing and the kill
         for pid in of_stack(directory):
@@ -84,8 +79,8 @@ def _function_of(arguments: list[str], directory: Path) -> str | None:
     return found[1] if found and folder.parent == directory / "tmp" else None
 
 
-def _until_gone(directory: Path, patience_seconds: float) -> bool:
-    deadline = time.monotonic() + patience_seconds
+def _until_gone(directory: Path, timeout_seconds: float) -> bool:
+    deadline = time.monotonic() + timeout_seconds
     while of_stack(directory):
         if time.monotonic() > deadline:
             return False

@@ -1,38 +1,37 @@
 """The settings of a stack. No other module reads `LOCAL_STACK_*` or `DURABLE_LOCAL_*` variables."""
 
-from __future__ import annotations
-
+import json
 import os
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from durable_local import ministack_environment
 from durable_local.errors import LocalStackError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 HOST = "127.0.0.1"
 # Version 1 of the AWS CLI ignores AWS_ENDPOINT_URL for SQS in the regions that it lists in
 # awscli/customizations/overridesslcommonname.py, and sends the request to AWS. This region is not listed.
 REGION = "eu-central-2"
 ACCOUNT = "000000000000"
+HEALTH_PATH = "/_local_stack/health"
+"""At this path a running stack says which it is. Here, because a command that asks needs no HTTP server."""
 
 PORT_VARIABLE = "LOCAL_STACK_PORT"
 NAME_VARIABLE = "LOCAL_STACK_NAME"
 PARAMETERS_VARIABLE = "LOCAL_STACK_PARAMETERS"
 DEFAULT_PORT = 4566
 DEFAULT_CONCURRENCY = 6
-HIGHEST_PORT = 65_535
+MAX_PORT = 65_535
 KEEP_VARIABLE = "LOCAL_STACK_KEEP"
 STARTS_VARIABLE = "LOCAL_STACK_STARTS_PER_SECOND"
 PYTHON_VARIABLE = "LOCAL_STACK_FUNCTIONS_PYTHON"
 # The first one that is set counts.
 HOME_VARIABLES = ("DURABLE_LOCAL_HOME", "LOCAL_STACK_HOME")
-HIGHEST_TIME_SCALE = 1_000_000
+MAX_TIME_SCALE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,7 @@ class Settings:
     """One stack. Its directory is named after its port: stacks on different ports share no files.
 
     `stack_name`: the CloudFormation stack that the template is deployed as; empty: see `stack_name_of`.
-    `concurrency`: how many invocations of durable functions run at once; the others wait in a queue. Each one is a
-    process on this machine.
+    `concurrency`: the number of invocations of durable functions that run at once, each in a process; the others wait.
     `home`: the folder for the directories of all stacks.
     `keep`: the stack's contents are kept in `state`; the next stack that also keeps continues from there.
     `time_scale`: how many times faster than real time the clock of durable executions runs.
@@ -61,6 +59,18 @@ class Settings:
     starts_per_second: int | None = None
     faults: bool = False
     functions_python: Path = Path(sys.executable)
+
+    def to_json(self) -> str:
+        """The settings that the front door's process needs. Not the parameters, which other users must not see."""
+        names = ("port", "concurrency", "keep", "time_scale", "starts_per_second", "faults")
+        paths = {"home": str(self.home), "functions_python": str(self.functions_python)}
+        return json.dumps(paths | {name: getattr(self, name) for name in names})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Settings":
+        """Settings from `to_json`."""
+        values: dict[str, Any] = json.loads(text)
+        return cls(**values | {name: Path(values[name]) for name in ("home", "functions_python")})
 
     @property
     def endpoint(self) -> str:
@@ -99,12 +109,12 @@ class Settings:
 
     @property
     def environment_file(self) -> Path:
-        """The file to source in a shell. It is of the most recent `up`, whatever its port."""
+        """The file to source in a shell. The most recent `up` writes it, for any port."""
         return self.home / "env"
 
     @property
     def ministack_python(self) -> Path:
-        """The interpreter of MiniStack's environment, which `durable-local install` makes."""
+        """The interpreter of MiniStack's environment, which `durable-local install` creates."""
         return ministack_environment.python()
 
 
@@ -143,16 +153,16 @@ def from_environment(
     name = environment.get(NAME_VARIABLE) or ("" if template else default.stack_name)
     home = next(filter(None, map(environment.get, HOME_VARIABLES)), default.home)
     return Settings(
-        port=_integer(environment, PORT_VARIABLE, DEFAULT_PORT, highest=HIGHEST_PORT),
+        port=_integer(environment, PORT_VARIABLE, DEFAULT_PORT, maximum=MAX_PORT),
         stack_name=name or stack_name_of(chosen),
         template=chosen,
         home=Path(home).resolve(),
-        concurrency=_integer(environment, "LOCAL_STACK_CONCURRENCY", DEFAULT_CONCURRENCY, highest=1000),
+        concurrency=_integer(environment, "LOCAL_STACK_CONCURRENCY", DEFAULT_CONCURRENCY, maximum=1000),
         parameters=_parameters(environment),
         keep=_truth(environment, KEEP_VARIABLE),
-        time_scale=_integer(environment, "LOCAL_STACK_TIME_SCALE", 1, highest=HIGHEST_TIME_SCALE),
+        time_scale=_integer(environment, "LOCAL_STACK_TIME_SCALE", 1, maximum=MAX_TIME_SCALE),
         starts_per_second=(
-            _integer(environment, STARTS_VARIABLE, 0, highest=1_000_000) if environment.get(STARTS_VARIABLE) else None
+            _integer(environment, STARTS_VARIABLE, 0, maximum=1_000_000) if environment.get(STARTS_VARIABLE) else None
         ),
         # Not resolved: the interpreter of a virtual environment is a link, and its own path is what makes it one.
         functions_python=Path(environment.get(PYTHON_VARIABLE) or default.functions_python).absolute(),
@@ -162,7 +172,7 @@ def from_environment(
 def stack_name_of(template: Path) -> str:
     """A stack name for a template (absolute): its folder's name, or its own if it is not called `template`.
 
-    What `sam build` writes has the name of the project it was built from.
+    A template from `sam build` has the name of the project that it was built from.
     """
     folder = template.parent
     if folder.parts[-2:] == (".aws-sam", "build"):
@@ -178,8 +188,7 @@ def _parameters(environment: Mapping[str, str]) -> dict[str, str]:
     for setting in text.split():
         name, equals, value = setting.partition("=")
         if not (name and equals):
-            message = f"{PARAMETERS_VARIABLE}: {setting!r} is not of the form Name=value"
-            raise LocalStackError(message)
+            raise LocalStackError(f"{PARAMETERS_VARIABLE}: {setting!r} is not of the form Name=value")
         parameters[name] = value
     return parameters
 
@@ -188,13 +197,11 @@ def _truth(environment: Mapping[str, str], variable: str) -> bool:
     text = environment.get(variable) or "0"
     if text in {"0", "1"}:
         return text == "1"
-    message = f"{variable}={text!r} is neither 1 nor 0"
-    raise LocalStackError(message)
+    raise LocalStackError(f"{variable}={text!r} is neither 1 nor 0")
 
 
-def _integer(environment: Mapping[str, str], variable: str, default: int, highest: int) -> int:
+def _integer(environment: Mapping[str, str], variable: str, default: int, maximum: int) -> int:
     text = environment.get(variable) or str(default)
-    if text.isdecimal() and 1 <= int(text) <= highest:
+    if text.isdecimal() and 1 <= int(text) <= maximum:
         return int(text)
-    message = f"{variable}={text!r} is not a whole number from 1 to {highest}"
-    raise LocalStackError(message)
+    raise LocalStackError(f"{variable}={text!r} is not a whole number from 1 to {maximum}")

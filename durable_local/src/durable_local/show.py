@@ -1,23 +1,17 @@
-"""The commands that only read: status, logs, executions."""
+"""The commands that only read: status, logs, executions. They use the stack's own AWS API."""
 
-from __future__ import annotations
-
+import argparse
 import json
 import time
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 from durable_local import executions, lifecycle
 from durable_local.errors import LocalStackError
-
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterable
-    from datetime import datetime
-    from pathlib import Path
-
-    from durable_local.lifecycle import LocalStack
-    from durable_local.settings import Settings
+from durable_local.settings import Settings
 
 POLL_SECONDS = 0.2
 NOT_RUNNING = 1
@@ -34,11 +28,13 @@ def status(_given: argparse.Namespace, chosen: Settings) -> int:
     if stack.settings.time_scale != 1:
         print(clock(stack.settings))
     print("\nstacks")
-    _table([list(each) for each in executions.deployed(stack)])
+    pages = stack.client("cloudformation").get_paginator("describe_stacks").paginate()
+    _table([[each["StackName"], each["StackStatus"]] for page in pages for each in page["Stacks"]])
+    client = stack.client("lambda")
     print("\nfunctions")
-    _table([[name, "durable" if durable else ""] for name, durable in executions.functions(stack).items()])
+    _table([[name, "durable" if durable else ""] for name, durable in executions.functions(client).items()])
     print("\nexecutions")
-    counts = Counter(each["Status"] for each in executions.executions(stack))
+    counts = Counter(each["Status"] for each in executions.all_executions(client))
     _table([[state, str(count)] for state, count in sorted(counts.items())])
     return 0
 
@@ -49,9 +45,10 @@ def listing(given: argparse.Namespace, chosen: Settings) -> int:
     if stack is None:
         raise LocalStackError(f"no local stack runs on port {chosen.port}; run: durable-local up")
     if given.execution:
-        _history(stack, given.execution)
+        client = stack.client("lambda")
+        _show_history(client, executions.arn_of(client, given.execution))
     else:
-        _executions(stack, given.status, with_arns=given.arns)
+        _show_executions(stack.client("lambda"), given.status, with_arns=given.arns)
     return 0
 
 
@@ -97,24 +94,29 @@ def _print_lines(log: Path, lines: Iterable[str], last: Path | None) -> Path | N
     return log
 
 
-def _executions(stack: LocalStack, state: str | None, *, with_arns: bool) -> None:
+def _show_executions(client: Any, state: str | None, *, with_arns: bool) -> None:
     name, column = ("DurableExecutionArn", "ARN") if with_arns else ("DurableExecutionName", "NAME")
-    found = executions.executions(stack, **({"Statuses": [state]} if state else {}))
+    found = executions.all_executions(client, **({"Statuses": [state]} if state else {}))
     rows = [
-        [each["Status"], _time(each["StartTimestamp"]), _took(each), _function(each["FunctionArn"]), each[name]]
+        [
+            each["Status"],
+            _time(each["StartTimestamp"]),
+            _took(each),
+            executions.function_of(each["FunctionArn"]),
+            each[name],
+        ]
         for each in found
     ]
     _table([["STATUS", "STARTED", "TOOK", "FUNCTION", column], *rows])
 
 
-def _history(stack: LocalStack, execution: str) -> None:
-    arn = executions.arn_of(stack, execution)
-    described = stack.client("lambda").get_durable_execution(DurableExecutionArn=arn)
+def _show_history(client: Any, arn: str) -> None:
+    described = executions.describe(client, arn)
     print(f"{described['Status']}  {arn}\n")
     _table(
         [
             [_time(event["EventTimestamp"]), event["EventType"], event.get("Name", ""), _details(event)]
-            for event in executions.history(stack, arn)
+            for event in executions.history(client, arn)
         ]
     )
 
@@ -136,11 +138,6 @@ def _took(execution: dict[str, Any]) -> str:
     if "EndTimestamp" not in execution:
         return "-"
     return f"{(execution['EndTimestamp'] - execution['StartTimestamp']).total_seconds():.1f} s"
-
-
-def _function(arn: str) -> str:
-    """`name:version` of a function's ARN."""
-    return ":".join(arn.split(":")[6:])
 
 
 def _details(event: dict[str, Any]) -> str:

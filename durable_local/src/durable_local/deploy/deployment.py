@@ -1,7 +1,5 @@
 """Deploys the template through CloudFormation: creates the stack or updates it."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from typing import TYPE_CHECKING, Any
@@ -9,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from durable_local import clients, keys
-from durable_local.deploy.packaging import BUCKET
+from durable_local.deploy.packaging import BUCKET, Package
 from durable_local.errors import LocalStackError
 from durable_local.settings import REGION, Settings
 
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
-    from durable_local.deploy.packaging import Package
 
 CAPABILITIES = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
 NOTICE = "Not carried out by the local stack: "
@@ -66,7 +63,7 @@ def _deploy(settings: Settings, package: Package) -> dict[str, str]:
     return _outputs(_finished(cloudformation, settings))
 
 
-def _describe(cloudformation: CloudFormationClient, name: str) -> StackTypeDef | None:
+def _describe(cloudformation: "CloudFormationClient", name: str) -> "StackTypeDef | None":
     """The stack, if there is one to update. Deletes a stack whose creation failed."""
     try:
         stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
@@ -80,7 +77,7 @@ def _describe(cloudformation: CloudFormationClient, name: str) -> StackTypeDef |
     return stack
 
 
-def _update(cloudformation: CloudFormationClient, request: dict[str, Any]) -> bool:
+def _update(cloudformation: "CloudFormationClient", request: dict[str, Any]) -> bool:
     """False when the template and its parameters are already deployed."""
     try:
         cloudformation.update_stack(**request)
@@ -91,7 +88,7 @@ def _update(cloudformation: CloudFormationClient, request: dict[str, Any]) -> bo
     return True
 
 
-def _finished(cloudformation: CloudFormationClient, settings: Settings) -> StackTypeDef:
+def _finished(cloudformation: "CloudFormationClient", settings: Settings) -> "StackTypeDef":
     deadline = time.monotonic() + DEPLOY_TIMEOUT_SECONDS
     while True:
         stack = cloudformation.describe_stacks(StackName=settings.stack_name)["Stacks"][0]
@@ -106,7 +103,7 @@ def _finished(cloudformation: CloudFormationClient, settings: Settings) -> Stack
         time.sleep(POLL_SECONDS)
 
 
-def _failure(cloudformation: CloudFormationClient, settings: Settings, status: str) -> str:
+def _failure(cloudformation: "CloudFormationClient", settings: Settings, status: str) -> str:
     """The first failure of the latest deployment: later ones are its consequences."""
     reason = status
     for event in cloudformation.describe_stack_events(StackName=settings.stack_name)["StackEvents"]:
@@ -143,5 +140,5 @@ def notices(settings: Settings) -> list[str]:
     return [f"{resource}: {reason}" for resource, reason in sorted(latest.items()) if reason.startswith(NOTICE)]
 
 
-def _outputs(stack: StackTypeDef) -> dict[str, str]:
+def _outputs(stack: "StackTypeDef") -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}

@@ -4,22 +4,18 @@ Not with that command: its archives have file times and byte code, so a test run
 versions of unchanged functions. It also needs more time to start than the whole deployment.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os
 import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from durable_local.errors import LocalStackError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 # The property that may name a local folder, by resource type.
 CODE_PROPERTIES = {
@@ -96,8 +92,7 @@ def _zip(source: Path) -> bytes:
     if source.suffix == ".zip" and source.is_file():
         return source.read_bytes()
     if not source.is_dir():
-        message = f"the template names a folder that does not exist: {source}"
-        raise LocalStackError(message)
+        raise LocalStackError(f"the template names a folder that does not exist: {source}")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in _files(source, [source]):

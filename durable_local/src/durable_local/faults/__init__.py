@@ -19,13 +19,15 @@ from durable_local.faults.actions import (
     Redeliver,
     Stall,
     Twice,
+    Withhold,
 )
 from durable_local.faults.client import Faults
-from durable_local.faults.rules import Injection, Request, Rule
+from durable_local.faults.rules import Call, Injection, Request, Rule
 
 __all__ = [
     "Action",
     "Answer",
+    "Call",
     "Cut",
     "Delay",
     "Drop",
@@ -41,4 +43,5 @@ __all__ = [
     "Rule",
     "Stall",
     "Twice",
+    "Withhold",
 ]

@@ -1,11 +1,9 @@
 """What a rule can do to a request. All times are seconds of real time."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -72,6 +70,15 @@ class Twice:
 
 
 @dataclass(frozen=True)
+class Withhold:
+    """The request is applied, and its JSON response lacks the field."""
+
+    response_field: str
+    at: ClassVar[Point] = Point.APPLIED
+    do: Literal["withhold"] = field(default="withhold", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True)
 class Kill:
     """The worker that sent the request is killed (SIGKILL)."""
 
@@ -116,11 +123,12 @@ class Redeliver:
 
 
 Action = Annotated[
-    Fail | Answer | Delay | Hold | Cut | Twice | Kill | Orphan | Stall | Drop | Redeliver, Field(discriminator="do")
+    Fail | Answer | Delay | Hold | Cut | Twice | Withhold | Kill | Orphan | Stall | Drop | Redeliver,
+    Field(discriminator="do"),
 ]
 
 TO_A_WORKER = (Kill, Orphan, Stall)
-TO_A_REQUEST = (Fail, Answer, Delay, Hold, Cut, Twice, *TO_A_WORKER)
+TO_A_REQUEST = (Fail, Answer, Delay, Hold, Cut, Twice, Withhold, *TO_A_WORKER)
 TO_A_STATUS_CHANGE = (Drop, Delay, Hold, Twice)
 TO_A_DELIVERY = (Redeliver, Delay)
 

@@ -1,23 +1,26 @@
 """How a test sets the faults of a running stack."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from durable_local.errors import LocalStackError
-from durable_local.faults.control import CONTROL_PREFIX, INJECTIONS, REQUESTS, RULES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from durable_local.faults.rules import Injection, Request, Rule
-    from durable_local.keys import Keys
+from durable_local.faults.rules import (
+    CALLS,
+    CONTROL_PREFIX,
+    INJECTIONS,
+    REQUESTS,
+    RULES,
+    Call,
+    Injection,
+    Request,
+    Rule,
+)
+from durable_local.keys import Keys
 
 TIMEOUT_SECONDS = 60
 POLL_SECONDS = 0.02
@@ -59,12 +62,16 @@ class Faults:
         """The requests whose text contains `text`, in order of arrival; only the latest 50,000."""
         return REQUESTS.validate_json(self._ask("GET", f"requests?text={quote(text, safe='')}"))
 
-    def wait(self, rule: int, times: int = 1, patience_seconds: float = 60) -> list[Injection]:
-        """Waits until the rule was carried out (a Hold: holds a request) `times` times; raises TimeoutError."""
-        deadline = time.monotonic() + patience_seconds
+    def calls(self) -> list[Call]:
+        """Each kind of call that the functions' workers have made since the start of the stack, once."""
+        return CALLS.validate_json(self._ask("GET", "calls"))
+
+    def wait(self, rule: int, times: int = 1, timeout_seconds: float = 60) -> list[Injection]:
+        """Waits until the rule was applied (a Hold: holds a request) `times` times; raises TimeoutError."""
+        deadline = time.monotonic() + timeout_seconds
         while len(injected := self.injected(rule)) < times:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"rule {rule} was carried out {len(injected)} times, not {times}")
+                raise TimeoutError(f"rule {rule} was applied {len(injected)} times, not {times}")
             time.sleep(POLL_SECONDS)
         return injected
 

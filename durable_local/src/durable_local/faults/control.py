@@ -1,27 +1,24 @@
 """The HTTP API by which a test sets the rules and MiniStack reads them. `client` calls it for a test."""
 
-from __future__ import annotations
-
 import asyncio
 import json
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
-from pydantic import TypeAdapter
 
 from durable_local.faults.actions import Delay, Redeliver
-from durable_local.faults.rules import EVENT_SOURCE, Injection, Request, Rule
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from durable_local.faults.register import Register
-
-CONTROL_PREFIX = "/_local_stack/faults/"
-RULES = TypeAdapter(list[Rule])
-INJECTIONS = TypeAdapter(list[Injection])
-REQUESTS = TypeAdapter(list[Request])
+from durable_local.faults.register import Register
+from durable_local.faults.rules import (
+    CALLS,
+    CONTROL_PREFIX,
+    EVENT_SOURCE,
+    INJECTIONS,
+    REQUESTS,
+    RULES,
+    Request,
+)
 
 
 class Control:
@@ -44,6 +41,8 @@ class Control:
                 answer = INJECTIONS.dump_python(self._register.injections(int(query.get("after", "0"))), mode="json")
             case "GET", ["requests"]:
                 answer = REQUESTS.dump_python(self._register.requests(query.get("text", "")), mode="json")
+            case "GET", ["calls"]:
+                answer = CALLS.dump_python(self._register.calls(), mode="json")
             case "POST", ["deliveries"]:
                 answer = await self._deliveries(json.loads(body))
             case _:

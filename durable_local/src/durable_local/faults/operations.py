@@ -1,20 +1,20 @@
-"""Finds the AWS operation of a request in AWS's own models."""
+"""Finds the AWS operation of a request in AWS's own models, and the resources that it is about."""
 
-from __future__ import annotations
-
+import json
 import re
+from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import Any
+from urllib.parse import parse_qs, unquote
 
 from botocore.loaders import Loader
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # The JSON protocols name the operation in a header: DynamoDB_20120810.UpdateItem.
 TARGET = "X-Amz-Target"
 SERVICES = {"DynamoDB": "dynamodb", "AmazonSQS": "sqs", "AWSEvents": "events"}
 PARAMETER = re.compile(r"\{[^}]+\}")
+LAMBDA_RESOURCE = re.compile(r"/(?:functions|durable-executions|event-source-mappings)/([^/]+)")
+SIGNED_FOR = re.compile(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/")
 
 
 def operation_of(method: str, path: str, headers: Mapping[str, str]) -> tuple[str, str] | None:
@@ -27,6 +27,43 @@ def operation_of(method: str, path: str, headers: Mapping[str, str]) -> tuple[st
         if method == operation_method and pattern.fullmatch(path):
             return "lambda", operation
     return None
+
+
+def unknown_operation(method: str, path: str, headers: Mapping[str, str]) -> tuple[str, str]:
+    """The service that a request is signed for, and its target or its method and path."""
+    signed = SIGNED_FOR.search(headers.get("Authorization", ""))
+    return signed[1] if signed else "?", headers.get(TARGET) or f"{method} {path}"
+
+
+def resources_of(service: str, path: str, query: str, body: bytes) -> frozenset[str]:
+    """What a request is about: tables and indexes, a queue, event buses, a function, an execution, an event source.
+
+    An index is `table/index/name`, a function with a qualifier `function:qualifier`. None for an unknown form.
+    """
+    if service == "lambda":
+        found = LAMBDA_RESOURCE.search(path)
+        qualifiers = parse_qs(query).get("Qualifier", [])
+        return frozenset([":".join([unquote(found[1]), *qualifiers])] if found else [])
+    try:
+        fields = json.loads(body)
+    except ValueError:
+        return frozenset()
+    return frozenset(_named_in(service, fields)) if isinstance(fields, dict) else frozenset()
+
+
+def _named_in(service: str, fields: dict[str, Any]) -> list[str]:
+    match service, fields:
+        case "dynamodb", {"TableName": table, "IndexName": index}:
+            return [f"{table}/index/{index}"]
+        case "dynamodb", {"TableName": table}:
+            return [table]
+        case "dynamodb", {"RequestItems": tables}:
+            return list(tables)
+        case "sqs", {"QueueUrl": url}:
+            return [url.rpartition("/")[2]]
+        case "events", {"Entries": entries}:
+            return [entry.get("EventBusName", "default") for entry in entries]
+    return []
 
 
 @cache

@@ -1,13 +1,12 @@
 """The rules, what they have done, and every request. Safe on any thread."""
 
-from __future__ import annotations
-
 import threading
 from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
-from durable_local.faults.rules import Injection, Request, Rule
+from durable_local.faults.rules import Call, Injection, Request, Rule
 
 MAX_REQUESTS = 50_000
 MAX_TEXT_CHARACTERS = 4096
@@ -45,6 +44,7 @@ class Register:
         self._active: dict[int, Active] = {}
         self._injections: list[Injection] = []
         self._requests: deque[Request] = deque(maxlen=MAX_REQUESTS)
+        self._calls: set[Call] = set()
 
     def add(self, rules: list[Rule]) -> list[int]:
         """Adds the rules; returns their numbers."""
@@ -68,7 +68,7 @@ class Register:
             self._active.clear()
 
     def due(self, request: Request) -> Active | None:
-        """Stores the request; returns the rule to carry out on it.
+        """Stores the request; returns the rule to apply to it.
 
         Every matching rule counts it, so the n-th request of a rule does not depend on other rules.
         """
@@ -77,8 +77,18 @@ class Register:
             taking = [active for active in self._active.values() if active.takes(request)]
         return taking[0] if taking else None
 
+    def add_calls(self, calls: Iterable[Call]) -> None:
+        """Stores what a worker has called."""
+        with self._lock:
+            self._calls.update(calls)
+
+    def calls(self) -> list[Call]:
+        """Each kind of call that a worker has made since the start of the stack, once."""
+        with self._lock:
+            return list(self._calls)
+
     def done(self, active: Active, request: Request) -> None:
-        """Stores that the rule was carried out."""
+        """Records that the rule was applied."""
         shown = replace(request, text=request.text[:MAX_TEXT_CHARACTERS])
         with self._lock:
             self._injections.append(Injection(active.number, active.rule.label, shown))

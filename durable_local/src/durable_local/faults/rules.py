@@ -1,8 +1,8 @@
 """A rule: which requests it applies to, and what it does to them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+
+from pydantic import TypeAdapter
 
 from durable_local.faults.actions import (
     TO_A_DELIVERY,
@@ -41,6 +41,16 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Call:
+    """One kind of request that the workers of a function made: service, operation, and one resource ("" for none)."""
+
+    function: str
+    service: str
+    operation: str
+    resource: str
+
+
+@dataclass(frozen=True)
 class Rule:
     """Does `action` to requests of `service`, and of `operation` and `function` if given, that contain every `text`.
 
@@ -61,7 +71,7 @@ class Rule:
     def __post_init__(self) -> None:
         possible = _ACTIONS.get(self.service, TO_A_REQUEST)
         if type(self.action) not in possible:
-            raise ValueError(f"{self.action} cannot be done to {self.service}")
+            raise ValueError(f"{self.action} cannot be applied to {self.service}")
         if self.service in _ACTIONS and point_of(self.action) is not Point.BEFORE:
             raise ValueError(f"{self.service} has no answer: {self.action}")
 
@@ -79,8 +89,16 @@ class Rule:
 
 @dataclass(frozen=True)
 class Injection:
-    """A rule that was carried out: its id, its label, and the request."""
+    """A rule that was applied: its id, its label, and the request."""
 
     rule: int
     label: str
     request: Request
+
+
+# The control API of these: its path, and its bodies.
+CONTROL_PREFIX = "/_local_stack/faults/"
+RULES = TypeAdapter(list[Rule])
+INJECTIONS = TypeAdapter(list[Injection])
+REQUESTS = TypeAdapter(list[Request])
+CALLS = TypeAdapter(list[Call])

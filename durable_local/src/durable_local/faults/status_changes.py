@@ -1,17 +1,12 @@
 """Faults of status events between the runner and EventBridge: lost, late, duplicated, out of order."""
 
-from __future__ import annotations
-
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from durable_local.faults.actions import Delay, Drop, Hold, Twice
+from durable_local.faults.register import Register
 from durable_local.faults.rules import STATUS_CHANGE, Request
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from durable_local.faults.register import Register
 
 
 class FaultyStatusChanges:

@@ -18,10 +18,9 @@ from urllib.parse import parse_qs, unquote
 
 from aiohttp import web
 
-from durable_local.faults.control import CONTROL_PREFIX
-from durable_local.gateway.health import HEALTH_PATH
+from durable_local.faults.rules import CONTROL_PREFIX
 from durable_local.keys import SECRET_HEADER
-from durable_local.settings import HOST
+from durable_local.settings import HEALTH_PATH, HOST
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -83,18 +82,22 @@ class Admission:
         own_origin = f"http://{host}"
         origin = _only(request, "Origin", absent=own_origin)
         site = _only(request, "Sec-Fetch-Site", absent="none")
-        checks = {
-            f"Host is {_shown(host)}, not {' or '.join(sorted(self._hosts))}": host in self._hosts,
-            f"Origin is {_shown(origin)}, another site": origin == own_origin,
-            f"Sec-Fetch-Site is {_shown(site)}": site in {"same-origin", "none"},
-            "CORS preflights are not answered": request.method != "OPTIONS",
-            f"the method is {_shown(request.method)}": request.method in METHODS,
-            "the request target is not a path": request.path.startswith("/") and "#" not in request.http.raw_path,
-            "MiniStack's own paths are closed": (
-                _answers_cloudformation(request) or not MINISTACK_PATH.match(_path_at_ministack(request))
-            ),
-        }
-        return next((reason for reason, holds in checks.items() if not holds), None)
+        reason = None
+        if host not in self._hosts:
+            reason = f"Host is {_shown(host)}, not {' or '.join(sorted(self._hosts))}"
+        elif origin != own_origin:
+            reason = f"Origin is {_shown(origin)}, another site"
+        elif site not in {"same-origin", "none"}:
+            reason = f"Sec-Fetch-Site is {_shown(site)}"
+        elif request.method == "OPTIONS":
+            reason = "CORS preflights are not answered"
+        elif request.method not in METHODS:
+            reason = f"the method is {_shown(request.method)}"
+        elif not request.path.startswith("/") or "#" in request.http.raw_path:
+            reason = "the request target is not a path"
+        elif MINISTACK_PATH.match(_path_at_ministack(request)) and not _answers_cloudformation(request):
+            reason = "MiniStack's own paths are closed"
+        return reason
 
     async def _names_a_key(self, request: Incoming) -> bool:
         if request.path.startswith(CONTROL_PREFIX):

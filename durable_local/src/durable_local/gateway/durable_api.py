@@ -1,14 +1,14 @@
 """The durable execution API (`/2025-12-01/...`) over the runner, as boto3 and the durable SDK call it."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json
 import re
+from collections.abc import Callable
+from concurrent.futures import Executor
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from aiohttp import web
@@ -22,18 +22,12 @@ from aws_durable_execution_sdk_python_testing.web.serialization import JSONSeria
 from durable_local.errors import ApiError, invalid_parameter, not_found
 from durable_local.function_reference import FunctionReference
 from durable_local.gateway import history
+from durable_local.gateway.front_door import NextStep
+from durable_local.gateway.incoming import Incoming
 from durable_local.runner.pause import Pause
-from durable_local.runner.store import Selection, place_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from concurrent.futures import Executor
-
-    from durable_local.gateway.front_door import NextStep
-    from durable_local.gateway.incoming import Incoming
-    from durable_local.runner.record import ExecutionRecord
-    from durable_local.runner.runner import DurableRunner
-    from durable_local.runner.store import Store
+from durable_local.runner.record import ExecutionRecord
+from durable_local.runner.runner import DurableRunner
+from durable_local.runner.store import Selection, Store, place_of
 
 PREFIX = "/2025-12-01/"
 EXECUTION_ARN = re.compile(
@@ -118,13 +112,11 @@ class DurableApi:
 
     def _execution(self, arn: str) -> ExecutionRecord:
         if not EXECUTION_ARN.fullmatch(arn):
-            message = f"Invalid durable execution ARN: {arn}"
-            raise invalid_parameter(message)
+            raise invalid_parameter(f"Invalid durable execution ARN: {arn}")
         try:
             return self._store.load(arn)
         except KeyError:
-            message = f"Durable execution not found: {arn}"
-            raise not_found(message) from None
+            raise not_found(f"Durable execution not found: {arn}") from None
 
     def _manage(self, arn: str, verb: str | None, body: bytes) -> web.Response:
         """PauseDurableExecution, ResumeDurableExecution or, without a verb, DeleteDurableExecution: all answer 202."""
@@ -271,8 +263,7 @@ def _one(query: Query, name: str) -> str | None:
 def _page_size(query: Query) -> int:
     text = _one(query, "MaxItems") or "0"
     if not text.isdecimal() or int(text) > MAX_PAGE_ITEMS:
-        message = f"MaxItems must be a number from 0 to {MAX_PAGE_ITEMS}; it was {text!r}."
-        raise invalid_parameter(message)
+        raise invalid_parameter(f"MaxItems must be a number from 0 to {MAX_PAGE_ITEMS}; it was {text!r}.")
     return int(text) or DEFAULT_PAGE_ITEMS
 
 
@@ -280,8 +271,7 @@ def _selection(function: str, versions: Versions, query: Query) -> Selection:
     statuses = query.get("Statuses", [])
     for status in statuses:
         if status not in STATUSES:
-            message = f"Statuses must be among {', '.join(STATUSES)}; one was {status!r}."
-            raise invalid_parameter(message)
+            raise invalid_parameter(f"Statuses must be among {', '.join(STATUSES)}; one was {status!r}.")
     return Selection(
         function,
         versions,
@@ -300,8 +290,7 @@ def _time(query: Query, name: str) -> datetime | None:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        message = f"{name} must be a time in ISO 8601; it was {text!r}."
-        raise invalid_parameter(message) from None
+        raise invalid_parameter(f"{name} must be a time in ISO 8601; it was {text!r}.") from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
@@ -313,6 +302,5 @@ def _decode_marker(marker: str) -> tuple[str, str]:
     try:
         started, arn = json.loads(base64.urlsafe_b64decode(marker))
     except ValueError:
-        message = "Marker is not one that this operation returned."
-        raise invalid_parameter(message) from None
+        raise invalid_parameter("Marker is not one that this operation returned.") from None
     return str(started), str(arn)

@@ -1,32 +1,41 @@
 """Does to requests what the rules of the fault register say."""
 
-from __future__ import annotations
-
 import asyncio
+import json
 import os
 import re
 import signal
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
 
 from durable_local import processes
 from durable_local.errors import ApiError
-from durable_local.faults.actions import Answer, Cut, Delay, Fail, Hold, Kill, Orphan, Point, Stall, Twice, point_of
-from durable_local.faults.control import CONTROL_PREFIX, Control
-from durable_local.faults.operations import operation_of
-from durable_local.faults.rules import Request
+from durable_local.faults.actions import (
+    Answer,
+    Cut,
+    Delay,
+    Fail,
+    Hold,
+    Kill,
+    Orphan,
+    Point,
+    Stall,
+    Twice,
+    Withhold,
+    point_of,
+)
+from durable_local.faults.control import Control
+from durable_local.faults.operations import operation_of, resources_of, unknown_operation
+from durable_local.faults.register import Active, Register
+from durable_local.faults.rules import CONTROL_PREFIX, Call, Request
+from durable_local.gateway.front_door import NextStep
+from durable_local.gateway.incoming import Incoming
 from durable_local.ministack.child import HANDLER
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from pathlib import Path
-    from typing import Any
-
-    from durable_local.faults.register import Active, Register
-    from durable_local.gateway.front_door import NextStep
-    from durable_local.gateway.incoming import Incoming
 
 # The signal that the action sends to the worker.
 SIGNALS = {Kill: signal.SIGKILL, Orphan: signal.SIGKILL, Stall: signal.SIGSTOP}
@@ -56,17 +65,21 @@ class FaultInjection:
 
     def _seen(self, request: Incoming, body: bytes) -> Request | None:
         operation = operation_of(request.method, request.path, request.headers)
-        if operation is None:
-            return None
         caller = CALLER.search(request.headers.get("User-Agent", ""))
         pid = int(caller[1]) if caller else None
         function = processes.worker(self._directory, pid) if pid else None
+        if function is not None:
+            service, name = operation or unknown_operation(request.method, request.path, request.headers)
+            resources = resources_of(service, request.path, request.query, body) or {""}
+            self._register.add_calls(Call(function, service, name, resource) for resource in resources)
+        if operation is None:
+            return None
         name = request.headers.get("X-Amz-Durable-Execution-Name", "")
         text = "\n".join([unquote(request.path), unquote(request.query), name, body.decode(errors="replace")])
         return Request(*operation, function, pid if function else None, text)
 
     def done(self, active: Active, seen: Request) -> None:
-        """Counts an action that was carried out."""
+        """Records an applied action."""
         self._register.done(active, seen)
 
     def signal(self, seen: Request, number: signal.Signals) -> bool:
@@ -92,7 +105,7 @@ class FaultInjection:
 
 
 class _Fault:
-    """One rule, carried out on one request.
+    """One rule, applied to one request.
 
     A response of more than a megabyte is streamed: the caller may have it before an action at `Point.APPLIED`. No
     function of the tests gets such a response.
@@ -111,22 +124,24 @@ class _Fault:
     async def answer(self) -> web.StreamResponse:
         """The next step's answer, or the one of the action."""
         at = point_of(self._action)
-        if at is Point.BEFORE and (instead := await self._carry_out()) is not None:
+        if at is Point.BEFORE and (instead := await self._act()) is not None:
             return instead
         answer = await self._apply()
-        if at is Point.APPLIED and (instead := await self._carry_out()) is not None:
+        if at is Point.APPLIED and (instead := await self._act()) is not None:
             return instead
+        if isinstance(self._action, Withhold):
+            return _without(self._action.response_field, answer)
         if at is Point.ANSWERED:
             await answer.prepare(self._request.http)
             await answer.write_eof()
-            await self._carry_out()
+            await self._act()
         return answer
 
     async def _apply(self) -> web.StreamResponse:
         return await self._next_step(self._request)
 
-    async def _carry_out(self) -> web.StreamResponse | None:
-        """Counts the action if it was carried out. An answer when the action ends the request, else None."""
+    async def _act(self) -> web.StreamResponse | None:
+        """Applies the action and records it. Returns an answer if the action ends the request, else None."""
         number = SIGNALS.get(type(self._action))
         if number is not None and not self._faults.signal(self._seen, number):
             return None
@@ -165,6 +180,15 @@ class _Fault:
         if self._request.http.transport is not None:
             self._request.http.transport.abort()
         return web.Response()
+
+
+def _without(field: str, answer: web.StreamResponse) -> web.StreamResponse:
+    """The answer without a field of its JSON object. An error is unchanged."""
+    if not isinstance(answer, web.Response) or answer.status != HTTPStatus.OK or not isinstance(answer.body, bytes):
+        return answer
+    fields = json.loads(answer.body)
+    fields.pop(field, None)
+    return web.json_response(fields, status=answer.status)
 
 
 def _failure(status: int, code: str, message: str) -> web.Response:

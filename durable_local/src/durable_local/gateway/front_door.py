@@ -1,21 +1,16 @@
 """The one endpoint of the stack: a list of steps, in the order in which a request passes them (see `server`)."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from aiohttp import web
 
 from durable_local.errors import ApiError
 from durable_local.gateway.incoming import Incoming
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 logger = logging.getLogger(__name__)
 

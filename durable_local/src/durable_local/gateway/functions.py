@@ -54,8 +54,9 @@ class Functions:
             version=configuration["Version"],
             durable=_durable_config(configuration),
             dead_letter_arn=(configuration.get("DeadLetterConfig") or {}).get("TargetArn"),
+            has_tenants="TenancyConfig" in configuration,
         )
-        if function.durable is None:
+        if function.durable is None and not function.has_tenants:
             self._plain_until[reference] = time.monotonic() + CACHE_SECONDS
         return function
 

@@ -1,24 +1,21 @@
-"""Says which stack this is, so that commands can tell whether it runs."""
-
-from __future__ import annotations
+"""Returns the identity of the stack, so that commands can see whether it runs."""
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from datetime import datetime
 
 from aiohttp import web
 
-if TYPE_CHECKING:
-    from durable_local.gateway.front_door import NextStep
-    from durable_local.gateway.incoming import Incoming
-    from durable_local.settings import Settings
-
-HEALTH_PATH = "/_local_stack/health"
+from durable_local.gateway.front_door import NextStep
+from durable_local.gateway.incoming import Incoming
+from durable_local.settings import HEALTH_PATH, Settings
 
 
 class Health:
-    """Answers at `HEALTH_PATH`."""
+    """Answers at `HEALTH_PATH`. `now`: the stack's clock."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, now: Callable[[], datetime]) -> None:
+        self._now = now
         self._identity = {
             "directory": str(settings.directory),
             "pid": str(os.getpid()),
@@ -27,5 +24,7 @@ class Health:
         }
 
     async def handle(self, request: Incoming, next_step: NextStep) -> web.StreamResponse:
-        """The stack's directory, process id, `keep` and time scale."""
-        return web.json_response(self._identity) if request.path == HEALTH_PATH else await next_step(request)
+        """The stack's directory, process id, `keep`, time scale and time."""
+        if request.path != HEALTH_PATH:
+            return await next_step(request)
+        return web.json_response({**self._identity, "now": self._now().isoformat()})

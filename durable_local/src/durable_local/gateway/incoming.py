@@ -1,16 +1,12 @@
 """A request on its way through the gateway."""
 
-from __future__ import annotations
-
+from collections.abc import AsyncIterator
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Never
+from typing import Never
+
+from aiohttp import web
 
 from durable_local.errors import ApiError
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from aiohttp import web
 
 MAX_BODY_BYTES = 256 * 1024 * 1024
 # Larger bodies are streamed.

@@ -18,6 +18,7 @@ from aws_durable_execution_sdk_python_testing.execution import ExecutionStatus
 from durable_local.errors import ApiError, invalid_parameter
 from durable_local.function_reference import FunctionReference
 from durable_local.ministack.child import HANDLER
+from durable_local.ministack.imports import ONLY_IMPORT_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,13 +57,16 @@ class DurableInvoke:
             return await next_step(request)
         try:
             reference = FunctionReference.parse(unquote(invoke[1]), parse_qs(request.query).get("Qualifier", [None])[0])
-            is_plain = self._functions.is_known_plain(reference)
+            tenant = request.headers.get("X-Amz-Tenant-Id")
+            is_plain = tenant is None and self._functions.is_known_plain(reference)
             function = None if is_plain else await self._functions.describe(reference)
         except ApiError as error:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
             function = None  # MiniStack reports it
-        if function is None or function.durable is None:
+        if function is not None:
+            function.check_tenant(tenant)
+        if function is None or function.durable is None or ONLY_IMPORT_HEADER in request.headers:
             return await next_step(request)
         return await self._invoke(reference, function, function.durable, request.headers, await request.body())
 
@@ -91,7 +95,8 @@ class DurableInvoke:
 
         loop = asyncio.get_running_loop()
         by_event = kind == "Event"
-        start = functools.partial(self._starts.start, function, name, payload, by_event=by_event)
+        tenant_id = headers.get("X-Amz-Tenant-Id")
+        start = functools.partial(self._starts.start, function, name, payload, tenant_id, by_event=by_event)
         execution = await loop.run_in_executor(self._threads, start)
         if by_event:
             return web.Response(status=HTTPStatus.ACCEPTED, headers=_execution_headers(execution))

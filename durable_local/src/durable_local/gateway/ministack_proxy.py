@@ -1,10 +1,7 @@
 """Forwards requests to MiniStack, which is every AWS service of the stack except durable executions."""
 
-from __future__ import annotations
-
 import re
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp import web
@@ -12,13 +9,10 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from durable_local.errors import ApiError
-from durable_local.gateway.incoming import MAX_WHOLE_BYTES
+from durable_local.gateway.front_door import NextStep
+from durable_local.gateway.incoming import MAX_WHOLE_BYTES, Incoming
+from durable_local.ministack.child import MiniStackAddress
 from durable_local.settings import REGION
-
-if TYPE_CHECKING:
-    from durable_local.gateway.front_door import NextStep
-    from durable_local.gateway.incoming import Incoming
-    from durable_local.ministack.child import MiniStackAddress
 
 SIGNED_REGION = re.compile(r"(Credential=[^/,]+/\d{8}/)[a-z0-9-]+/")
 CORS_PREFIX = "access-control-"
@@ -33,7 +27,7 @@ KEY_HEADER = "X-Local-Stack-Key"
 
 
 class MiniStackProxy:
-    """The last step: it answers whatever no other step has answered."""
+    """The last step: it answers every request that no other step has answered."""
 
     def __init__(self, session: aiohttp.ClientSession, address: MiniStackAddress) -> None:
         self._session = session

@@ -1,15 +1,15 @@
 """The front door's process: it starts MiniStack and the durable runner, serves requests, and ends all of them."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
 
+import uvloop
 from aiohttp import web
 from aws_durable_execution_sdk_python_testing.threads import DaemonThreadPool
 
@@ -17,10 +17,11 @@ from durable_local import keys
 from durable_local.errors import LocalStackError
 from durable_local.faults.register import Register
 from durable_local.faults.status_changes import FaultyStatusChanges
+from durable_local.function_reference import FunctionReference, FunctionVersion
 from durable_local.gateway.admission import Admission
 from durable_local.gateway.durable_api import DurableApi
 from durable_local.gateway.faults import FaultInjection
-from durable_local.gateway.front_door import FrontDoor
+from durable_local.gateway.front_door import FrontDoor, Step
 from durable_local.gateway.functions import Functions
 from durable_local.gateway.health import Health
 from durable_local.gateway.invoke import DurableInvoke
@@ -33,14 +34,7 @@ from durable_local.runner.quota import StartQuota
 from durable_local.runner.runner import DurableRunner
 from durable_local.runner.status_events import StatusEvents
 from durable_local.runner.store import Store
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import AsyncIterator
-
-    from durable_local.function_reference import FunctionReference, FunctionVersion
-    from durable_local.gateway.front_door import Step
-    from durable_local.settings import Settings
+from durable_local.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +46,12 @@ def serve(settings: Settings, listener: socket.socket, ready: int, *, owned: boo
     """Runs until SIGTERM or SIGINT; returns the exit code.
 
     `ready` is a file descriptor that gets one line: "ready", or the error. `owned`: ends also when standard input
-    closes, so that no stack outlives the test that started it.
+    closes, so that the stack ends with the test that started it.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("aws_durable_execution_sdk_python_testing").setLevel(logging.WARNING)
     try:
-        return asyncio.run(_serve(settings, listener, ready, owned=owned))
+        return uvloop.run(_serve(settings, listener, ready, owned=owned))
     except LocalStackError as error:
         logger.error("%s", error)
         _tell(ready, str(error))
@@ -127,7 +121,7 @@ async def _listening(settings: Settings, ministack: MiniStack, listener: socket.
             *([FaultInjection(register, settings.directory)] if settings.faults else []),
             DurableInvoke(functions, durable, starts, threads),
             DurableApi(durable, store, versions, threads),
-            Health(settings),
+            Health(settings, durable.now),
             proxy,
         ]
         # Paths and bodies reach the steps exactly as the client sent them.

@@ -1,7 +1,5 @@
 """MiniStack as a child process: every AWS service of the stack and Lambda's worker processes."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import http.client
@@ -10,13 +8,10 @@ import signal
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from durable_local.errors import LocalStackError
+from durable_local.keys import Credentials, Keys
 from durable_local.settings import ACCOUNT, HOST, REGION, Settings, process_environment
-
-if TYPE_CHECKING:
-    from durable_local.keys import Credentials, Keys
 
 PROGRAM = Path(__file__).parent
 # In the user agent of every AWS SDK inside a worker (AWS_SDK_UA_APP_ID): it marks requests that a handler makes.
@@ -93,7 +88,7 @@ class MiniStack:
         self.address = address
 
     @classmethod
-    async def start(cls, settings: Settings, keys: Keys) -> MiniStack:
+    async def start(cls, settings: Settings, keys: Keys) -> "MiniStack":
         """Starts MiniStack and waits until it answers; raises LocalStackError if it does not."""
         # The child inherits the bound socket. On a port that is free for a moment, another user of the machine could
         # listen and receive the secret.
@@ -110,7 +105,7 @@ class MiniStack:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                process_group=0,
+                start_new_session=True,
                 pass_fds=(listener.fileno(),),
             )
         ministack = cls(process, listener, MiniStackAddress(listener.getsockname()[1], keys))
@@ -130,8 +125,7 @@ class MiniStack:
                 reason = (log.read_text(errors="replace").splitlines() or [f"exit {self._process.returncode}"])[-1]
                 raise LocalStackError(f"MiniStack ended while starting: {reason}; see {log}")
             if asyncio.get_running_loop().time() > deadline:
-                message = f"MiniStack did not answer within {START_TIMEOUT_SECONDS} s; see {log}"
-                raise LocalStackError(message)
+                raise LocalStackError(f"MiniStack did not answer within {START_TIMEOUT_SECONDS} s; see {log}")
             await asyncio.sleep(0.05)
 
     async def ended(self) -> int:

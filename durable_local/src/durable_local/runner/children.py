@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aws_durable_execution_sdk_python.lambda_service import ErrorObject
@@ -29,6 +30,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+@dataclass(frozen=True)
+class PlainInvocation(RunInvocation):
+    """The runner's, and the version that it invokes."""
+
+    version: str
+
+
+def executed_version(dispatched: DispatchResult) -> str | None:
+    """The version of the target that runs; None when nothing runs."""
+    match dispatched:
+        case StartChild(child_start=start):
+            return start.function_qualifier
+        case PlainInvocation(version=version):
+            return version
+    return None
+
+
 class ChildDispatcher:
     """The testing SDK expects a list of all functions. This class asks MiniStack at each call instead.
 
@@ -50,18 +68,22 @@ class ChildDispatcher:
             function = self._describe(reference)
         except ApiError:
             return function_not_found(str(reference))
+        try:
+            function.check_tenant(request.tenant_id)
+        except ApiError as error:
+            return failed_to_start(error.message, error.code)
         payload = request.payload if request.payload is not None else "{}"
         if function.durable is None:
-            return RunInvocation(lambda: self._run_once(request.invoke_identifier(), payload))
+            return PlainInvocation(lambda: self._run_once(request, payload), function.version)
         if request.qualifier is None:
             return failed_to_start(
                 "You cannot invoke a durable function using an unqualified ARN.", "InvalidParameterValueException"
             )
-        return StartChild(start_input(function, str(uuid.uuid4()), payload))
+        return StartChild(start_input(function, str(uuid.uuid4()), payload, request.tenant_id))
 
-    def _run_once(self, function: str, payload: str) -> ChildOutcome:
+    def _run_once(self, request: ChainedInvokeRequest, payload: str) -> ChildOutcome:
         try:
-            answer, is_error, _ = self._invoker.run(function, payload)
+            answer, is_error, _ = self._invoker.run(request.invoke_identifier(), payload, request.tenant_id)
         except ResourceNotFoundException as error:
             return ChildOutcome(error=ErrorObject(str(error), "ResourceNotFoundException", None, None))
         except InvocationFailedError as error:

@@ -4,19 +4,13 @@ Waits, retries, callbacks, timeouts, retention and all timestamps of an executio
 (visibility timeouts, schedules, function timeouts) use real time.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from typing import Any
 
 from aws_durable_execution_sdk_python_testing.clock import real_now
-from aws_durable_execution_sdk_python_testing.scheduler import Scheduler
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from concurrent.futures import Future
-    from datetime import datetime, timedelta
-
-    from aws_durable_execution_sdk_python_testing.scheduler import Event
+from aws_durable_execution_sdk_python_testing.scheduler import Event, Scheduler
 
 
 class ScaledClock:

@@ -1,18 +1,14 @@
 """When an execution's invocations ran, what they failed with, and when Lambda retries them."""
 
-from __future__ import annotations
-
 import json
 import uuid
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import Any
 
-if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+from aws_durable_execution_sdk_python.lambda_service import ErrorObject
 
-    from aws_durable_execution_sdk_python.lambda_service import ErrorObject
-
-    from durable_local.runner.clock import ScaledClock
-    from durable_local.runner.record import ExecutionRecord
+from durable_local.runner.clock import ScaledClock
+from durable_local.runner.record import ExecutionRecord
 
 FIRST_RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 30.0

@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import urllib3
+from aws_durable_execution_sdk_python.lambda_service import (
+    DurableExecutionInvocationOutput,
+    ErrorObject,
+    InvocationStatus,
+)
 from aws_durable_execution_sdk_python_testing.exceptions import ResourceNotFoundException
 from aws_durable_execution_sdk_python_testing.invoker import InvokeResponse, LambdaInvoker
 
@@ -51,7 +56,7 @@ class MiniStackInvoker(LambdaInvoker):
     def inherit_endpoint(self, child_execution_arn: str, parent_execution_arn: str) -> None:
         """Does nothing: there is one endpoint."""
 
-    def run(self, function: str, payload: str) -> tuple[bytes, bool, str]:
+    def run(self, function: str, payload: str, tenant_id: str | None = None) -> tuple[bytes, bool, str]:
         """Invokes `name` or `name:version`; returns the answer, whether it is a function error, and the request id.
 
         Raises ResourceNotFoundException, or InvocationFailedError when the function was not run.
@@ -60,7 +65,10 @@ class MiniStackInvoker(LambdaInvoker):
         query = f"?Qualifier={quote(qualifier)}" if qualifier else ""
         try:
             response = self._connections.request(
-                "POST", f"/2015-03-31/functions/{quote(name)}/invocations{query}", body=payload.encode()
+                "POST",
+                f"/2015-03-31/functions/{quote(name)}/invocations{query}",
+                body=payload.encode(),
+                headers={**self._connections.headers, **({"X-Amz-Tenant-Id": tenant_id} if tenant_id else {})},
             )
         except urllib3.exceptions.HTTPError as error:
             raise InvocationFailedError(str(error)) from error
@@ -80,7 +88,7 @@ class MiniStackInvoker(LambdaInvoker):
         function_name: str,
         input: DurableExecutionInvocationInput,  # noqa: A002
         endpoint_url: str | None = None,  # noqa: ARG002
-        tenant_id: str | None = None,  # noqa: ARG002
+        tenant_id: str | None = None,
         account_id: str | None = None,  # noqa: ARG002
         region_name: str | None = None,  # noqa: ARG002
     ) -> InvokeResponse:
@@ -88,7 +96,12 @@ class MiniStackInvoker(LambdaInvoker):
         if self._store.load(input.durable_execution_arn).is_complete:
             # It was stopped or timed out while it waited for a slot.
             raise InvocationFailedError("the execution has ended")
-        answer, is_error, request_id = self.run(function_name, json.dumps(input.to_json_dict()))
+        answer, is_error, request_id = self.run(function_name, json.dumps(input.to_json_dict()), tenant_id)
         if is_error:
-            raise InvocationFailedError(answer.decode(errors="replace"))
+            report = json.loads(answer)
+            if report.get("requestId") != "":
+                raise InvocationFailedError(answer.decode(errors="replace"))
+            # The handler could not be imported, and a retry would not import it either.
+            error = ErrorObject(report["errorMessage"], report["errorType"], None, report["stackTrace"])
+            return InvokeResponse(DurableExecutionInvocationOutput(InvocationStatus.FAILED, error=error), request_id)
         return InvokeResponse.from_payload(answer, request_id)

@@ -5,22 +5,17 @@ of threads. A lane here uses a shared thread only while it has tasks. No task wa
 are enough.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from aws_durable_execution_sdk_python_testing.scheduler import Scheduler
+from aws_durable_execution_sdk_python_testing.stores.base import ExecutionStore
 from aws_durable_execution_sdk_python_testing.worker.execution_worker import ExecutionWorker
 from aws_durable_execution_sdk_python_testing.worker.lane import SerialTaskLane
 from aws_durable_execution_sdk_python_testing.worker.registry import ExecutionRegistry
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from aws_durable_execution_sdk_python_testing.scheduler import Scheduler
-    from aws_durable_execution_sdk_python_testing.stores.base import ExecutionStore
 
 T = TypeVar("T")
 
@@ -43,8 +38,7 @@ class SharedThreadLane(SerialTaskLane):
         future: Future[T] = Future()
         with self._lock:
             if self._stopped:
-                message = "the lane is stopped"
-                raise RuntimeError(message)
+                raise RuntimeError("the lane is stopped")
             self._tasks.append((fn, future))
             if not self._draining:
                 self._draining = True
@@ -88,8 +82,7 @@ class SharedThreadRegistry(ExecutionRegistry):
         """The worker of an execution that has not ended."""
         with self._lock:
             if self._shut_down:
-                message = "the registry is shut down"
-                raise RuntimeError(message)
+                raise RuntimeError("the registry is shut down")
             worker = self._workers.get(execution_arn)
             if worker is None:
                 lane = SharedThreadLane(self._threads)

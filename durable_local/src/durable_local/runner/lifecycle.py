@@ -1,22 +1,16 @@
 """How an execution starts and ends, and what an operator does in between: pause, resume, delete."""
 
-from __future__ import annotations
-
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from aws_durable_execution_sdk_python_testing.execution import ExecutionStatus
 
 from durable_local.errors import conflict
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from durable_local.runner.pause import Pause
-    from durable_local.runner.record import ExecutionRecord
+from durable_local.runner.pause import Pause
+from durable_local.runner.record import ExecutionRecord
 
 NOT_ENDED = frozenset({"RUNNING", "PAUSING", "PAUSED", "DELETING"})
 

@@ -12,18 +12,13 @@ attempts, and the execution itself does not count (3,000 steps fit: aws-durable-
 SDK fails the execution with the error that it gets here.
 """
 
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
-
-from aws_durable_execution_sdk_python.lambda_service import OperationAction, OperationType
+from aws_durable_execution_sdk_python.lambda_service import ErrorObject, OperationAction, OperationType, OperationUpdate
 from aws_durable_execution_sdk_python_testing.child_dispatcher import payload_size_bytes
 from aws_durable_execution_sdk_python_testing.exceptions import AwsApiException, InvalidParameterValueException
 
-if TYPE_CHECKING:
-    from aws_durable_execution_sdk_python.lambda_service import ErrorObject, OperationUpdate
-
-    from durable_local.runner.record import ExecutionRecord
+from durable_local.runner.record import ExecutionRecord
 
 MAX_OPERATIONS = 3_000
 MAX_WRITTEN_BYTES = 100 * 1024 * 1024
@@ -56,11 +51,9 @@ def check(record: ExecutionRecord, updates: list[OperationUpdate]) -> None:
             message = f"STEP output payload size must be less than or equal to {MAX_STEP_RESULT_BYTES} bytes."
             raise InvalidParameterValueException(message)
     if _operations(record, updates) > MAX_OPERATIONS:
-        message = f"A durable execution may have {MAX_OPERATIONS} operations."
-        raise InvalidParameterValueException(message)
+        raise InvalidParameterValueException(f"A durable execution may have {MAX_OPERATIONS} operations.")
     if _written(record, updates) > MAX_WRITTEN_BYTES:
-        message = f"A durable execution may write {MAX_WRITTEN_BYTES} bytes."
-        raise InvalidParameterValueException(message)
+        raise InvalidParameterValueException(f"A durable execution may write {MAX_WRITTEN_BYTES} bytes.")
 
 
 def _operations(record: ExecutionRecord, updates: list[OperationUpdate]) -> int:

@@ -27,7 +27,13 @@ class NamedStarts:
         self._lock = threading.Lock()
 
     def start(
-        self, function: FunctionVersion, name: str | None, payload: str, *, by_event: bool = False
+        self,
+        function: FunctionVersion,
+        name: str | None,
+        payload: str,
+        tenant_id: str | None = None,
+        *,
+        by_event: bool = False,
     ) -> ExecutionRecord:
         """A new execution, or the existing one of that name, running or ended, if its payload is the same.
 
@@ -38,7 +44,7 @@ class NamedStarts:
             existing = self._store.named(function.name, name)
             if existing is None:
                 self._quota.take()
-                execution = self._runner.create(function, name, payload, by_event=by_event)
+                execution = self._runner.create(function, name, payload, tenant_id, by_event=by_event)
         if existing is None:
             self._runner.launch(execution)
             return execution

@@ -1,10 +1,8 @@
 """A pause of an execution, from its request until it is resumed.
 
 https://docs.aws.amazon.com/lambda/latest/dg/durable-pause-resume.html: a paused execution is not invoked, but its
-waits and callbacks complete. An invocation under way stops at its next checkpoint.
+waits and callbacks complete. A running invocation stops at its next checkpoint.
 """
-
-from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -18,7 +16,7 @@ TIMES = ("requested", "began", "resume_requested")
 
 @dataclass
 class Pause:
-    """`began` is None until the invocation under way stops: the status is PAUSING until then."""
+    """`began` is None, and the status PAUSING, until the running invocation stops."""
 
     requested: datetime
     timeout_paused: bool
@@ -41,7 +39,7 @@ class Pause:
             return timedelta()
         return self.resume_requested - self.began
 
-    def is_repeated_by(self, other: Pause) -> bool:
+    def is_repeated_by(self, other: "Pause") -> bool:
         """Whether `other` is a repetition of this request, which gets the same answer."""
         return (
             self.client_token is not None
@@ -66,7 +64,7 @@ class Pause:
         }
 
     @classmethod
-    def from_json_dict(cls, data: dict[str, Any]) -> Pause:
+    def from_json_dict(cls, data: dict[str, Any]) -> "Pause":
         """The stored pause."""
         values: dict[str, Any] = {
             name: datetime.fromisoformat(value) if name in TIMES and value else value for name, value in data.items()

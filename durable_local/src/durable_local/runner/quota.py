@@ -3,8 +3,6 @@
 300 a second in most Regions: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from http import HTTPStatus

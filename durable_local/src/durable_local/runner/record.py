@@ -39,6 +39,8 @@ class ExecutionRecord(Execution):
         # The errors of failed invocations, by request id.
         self.invocation_errors: dict[str, dict[str, Any]] = {}
         self.is_being_deleted = False
+        # The versions that chained invokes ran, by operation id.
+        self.executed_versions: dict[str, str] = {}
 
     @classmethod
     def started_now(
@@ -123,6 +125,7 @@ class ExecutionRecord(Execution):
             "Pauses": [pause.to_json_dict() for pause in self.pauses],
             "InvocationErrors": self.invocation_errors,
             "IsBeingDeleted": self.is_being_deleted,
+            "ExecutedVersions": self.executed_versions,
             # The runner writes milliseconds, too few to tell in which order the events of a history were.
             "OperationTimes": [_operation_times(operation) for operation in self.operations],
             "InvocationTimes": [
@@ -142,12 +145,15 @@ class ExecutionRecord(Execution):
         record.pauses = [Pause.from_json_dict(pause) for pause in data["Pauses"]]
         record.invocation_errors = data["InvocationErrors"]
         record.is_being_deleted = data["IsBeingDeleted"]
+        record.executed_versions = data.get("ExecutedVersions", {})  # not in a file of an earlier version
         record.operations = list(map(_at_times, record.operations, data["OperationTimes"]))
         record.invocation_completions = list(map(_completed_at, record.invocation_completions, data["InvocationTimes"]))
         return record
 
 
-def start_input(function: FunctionVersion, name: str, payload: str) -> StartDurableExecutionInput:
+def start_input(
+    function: FunctionVersion, name: str, payload: str, tenant_id: str | None = None
+) -> StartDurableExecutionInput:
     """The runner's request to start `function`, which must be durable."""
     if function.durable is None:
         raise ValueError(f"{function.name} is not a durable function")
@@ -158,6 +164,7 @@ def start_input(function: FunctionVersion, name: str, payload: str) -> StartDura
         execution_name=name,
         execution_timeout_seconds=function.durable.execution_timeout,
         execution_retention_period_days=function.durable.retention_period,
+        tenant_id=tenant_id,
         input=payload,
     )
 

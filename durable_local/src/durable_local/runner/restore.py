@@ -1,27 +1,22 @@
 """Continues the callbacks and chained invokes of an execution after a restart, from their stored times."""
 
-from __future__ import annotations
-
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from aws_durable_execution_sdk_python.lambda_service import (
     CallbackOptions,
+    Operation,
     OperationAction,
     OperationStatus,
     OperationType,
+    OperationUpdate,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from aws_durable_execution_sdk_python.lambda_service import Operation, OperationUpdate
-
-    from durable_local.runner.clock import ScaledClock
-    from durable_local.runner.record import ExecutionRecord
-    from durable_local.runner.store import Store
+from durable_local.runner.clock import ScaledClock
+from durable_local.runner.record import ExecutionRecord
+from durable_local.runner.store import Store
 
 
 @dataclass(frozen=True)

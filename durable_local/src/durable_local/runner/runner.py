@@ -13,6 +13,7 @@ from aws_durable_execution_sdk_python_testing.worker.checkpoint_tasks import Cal
 from aws_durable_execution_sdk_python_testing.worker.status import InvocationState
 
 from durable_local.runner import lifecycle, limits
+from durable_local.runner.children import executed_version
 from durable_local.runner.clock import ScaledClock, ScaledScheduler
 from durable_local.runner.invocations import Invocations, retry_delay
 from durable_local.runner.lanes import SharedThreadRegistry
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from aws_durable_execution_sdk_python.lambda_service import ErrorObject, OperationUpdate
-    from aws_durable_execution_sdk_python_testing.child_dispatcher import ChildDispatcher
+    from aws_durable_execution_sdk_python_testing.child_dispatcher import ChildDispatcher, DispatchResult
     from aws_durable_execution_sdk_python_testing.execution import Execution
     from aws_durable_execution_sdk_python_testing.invoker import Invoker, InvokeResponse
     from aws_durable_execution_sdk_python_testing.model import (
@@ -131,9 +132,17 @@ class DurableRunner(Executor):
 
     # -- start, restore and end ---------------------------------------------------------------------------
 
-    def create(self, function: FunctionVersion, name: str, payload: str, *, by_event: bool = False) -> ExecutionRecord:
+    def create(
+        self,
+        function: FunctionVersion,
+        name: str,
+        payload: str,
+        tenant_id: str | None = None,
+        *,
+        by_event: bool = False,
+    ) -> ExecutionRecord:
         """A new execution of `function`, not launched yet."""
-        record = self._create_execution(start_input(function, name, payload))
+        record = self._create_execution(start_input(function, name, payload, tenant_id))
         if by_event and function.dead_letter_arn:
             record.dead_letter_arn = function.dead_letter_arn
             self._store.save(record)
@@ -250,6 +259,20 @@ class DurableRunner(Executor):
             self._store.save(record)
         return response
 
+    def _resolve_dispatch(
+        self, execution_arn: str, operation_id: str, function_name: str, tenant_id: str | None, payload: str | None
+    ) -> DispatchResult:
+        """Remembers which version of its target a chained invoke runs."""
+        dispatched = super()._resolve_dispatch(execution_arn, operation_id, function_name, tenant_id, payload)
+        if version := executed_version(dispatched):
+
+            def remember(record: ExecutionRecord) -> None:
+                record.executed_versions[operation_id] = version
+                self._store.save(record)
+
+            self._on_lane(execution_arn, remember)
+        return dispatched
+
     def _invoke_execution(self, execution_arn: str, delay: float = 0) -> None:
         if delay == 0:
             self._invocations.queued(execution_arn)
@@ -273,6 +296,9 @@ class DurableRunner(Executor):
         claim = super()._begin_invocation(execution_arn)
         if claim is not None:
             self._invocations.began(execution_arn)
+            # Checkpoints answer with what changed after the input: the runner also repeats what the input has.
+            execution, _, seen = claim
+            execution.handler_seen_seq = max(execution.handler_seen_seq, seen)
         elif self._invocation_gate(execution_arn) is not InvocationState.INVOKING:
             record = self._store.load(execution_arn)
             self._invocations.stopped(record)

@@ -4,15 +4,10 @@ A handler that waits for the execution of another durable function has a slot th
 that is a deadlock, so there is one more slot while it waits.
 """
 
-from __future__ import annotations
-
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from aws_durable_execution_sdk_python_testing.threads import DaemonThreadPool
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class Slots(DaemonThreadPool):

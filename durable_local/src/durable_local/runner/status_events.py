@@ -5,32 +5,26 @@ https://docs.aws.amazon.com/lambda/latest/dg/durable-monitoring.html. AWS's deli
 one: a stack that is killed loses the events that it has not sent.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import queue
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import urllib3
 from aws_durable_execution_sdk_python_testing.execution import ExecutionStatus
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from durable_local import clients
+from durable_local.ministack.child import MiniStackAddress
+from durable_local.runner.lifecycle import StatusChange
+from durable_local.runner.record import ExecutionRecord
 from durable_local.settings import ACCOUNT, REGION
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from botocore.awsrequest import AWSPreparedRequest
-
-    from durable_local.ministack.child import MiniStackAddress
-    from durable_local.runner.lifecycle import StatusChange
-    from durable_local.runner.record import ExecutionRecord
 
 logger = logging.getLogger(__name__)
 

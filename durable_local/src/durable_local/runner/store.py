@@ -5,26 +5,21 @@ parses an execution at each read, which is once for each request and timer. Here
 they use no memory.
 """
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from aws_durable_execution_sdk_python_testing.execution import Execution
 from aws_durable_execution_sdk_python_testing.model import Execution as Summary
 from aws_durable_execution_sdk_python_testing.stores.base import BaseExecutionStore
 
 from durable_local.errors import LocalStackError
 from durable_local.runner.record import ExecutionRecord
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from aws_durable_execution_sdk_python_testing.execution import Execution
 
 # Lists and the search for expired executions read only columns, not records.
 SCHEMA = """

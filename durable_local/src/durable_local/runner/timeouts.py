@@ -1,25 +1,21 @@
 """ExecutionTimeout, on the stack's clock: the runner's own knows neither restarts, pauses nor another clock."""
 
-from __future__ import annotations
-
 import asyncio
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from aws_durable_execution_sdk_python.lambda_service import ErrorObject
 from aws_durable_execution_sdk_python_testing.worker.checkpoint_tasks import CallableTask
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from concurrent.futures import Future
-    from datetime import datetime
-    from typing import Any
+from durable_local.runner.clock import ScaledClock, ScaledScheduler
+from durable_local.runner.invocations import Invocations
+from durable_local.runner.lanes import SharedThreadRegistry
+from durable_local.runner.record import ExecutionRecord
+from durable_local.runner.store import Store
 
-    from durable_local.runner.clock import ScaledClock, ScaledScheduler
-    from durable_local.runner.invocations import Invocations
-    from durable_local.runner.lanes import SharedThreadRegistry
-    from durable_local.runner.record import ExecutionRecord
-    from durable_local.runner.store import Store
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 # "An execution with a paused timeout still times out 366 days after it started" (PauseDurableExecution).
 MAX_EXECUTION = timedelta(days=366)

@@ -4,8 +4,6 @@ Every AWS SDK of a worker says that it is a handler (AWS_SDK_UA_APP_ID). With th
 the worker that sent a request. Only for Python handlers.
 """
 
-from __future__ import annotations
-
 from .patching import Patch
 
 # The line of MiniStack's worker program after which its environment is complete and the handler is not imported yet.

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 NOTICE = "Not carried out by the local stack: "
 # Properties that lambda_resources reads.
-READ_HERE = {"AWS::Lambda::Function": {"DurableConfig", "DeadLetterConfig", "ReservedConcurrentExecutions"}}
+READ_HERE = {
+    "AWS::Lambda::Function": {"DurableConfig", "DeadLetterConfig", "ReservedConcurrentExecutions", "TenancyConfig"}
+}
 # Properties that change a function's code or what starts it.
 REFUSED = {
     # The routes of SAM's HttpApi event.
     "AWS::ApiGatewayV2::Api": {"Body", "BodyS3Location"},
-    "AWS::Lambda::Function": {"FileSystemConfigs", "ImageConfig", "TenancyConfig", "CapacityProviderConfig"},
+    "AWS::Lambda::Function": {"FileSystemConfigs", "ImageConfig", "CapacityProviderConfig"},
     "AWS::Lambda::EventSourceMapping": set(
         """AmazonManagedKafkaEventSourceConfig DocumentDBEventSourceConfig ProvisionedPollerConfig Queues
         SelfManagedEventSource SelfManagedKafkaEventSourceConfig SourceAccessConfigurations StartingPositionTimestamp

@@ -8,8 +8,6 @@ https://docs.aws.amazon.com/lambda/latest/dg/durable-invoking-esm.html: event so
 execution; rules, topics and buckets start it asynchronously.
 """
 
-from __future__ import annotations
-
 import contextvars
 import http.client
 import json
@@ -20,6 +18,7 @@ import urllib.parse
 from typing import Any
 
 from .patching import Original, Patch
+from .worker_program import ONLY_IMPORT
 
 logger = logging.getLogger(__name__)
 
@@ -92,8 +91,8 @@ def is_durable(config: dict[str, Any] | None) -> bool:
 
 
 def is_invocation_of_the_runner(event: Any) -> bool:
-    """Whether `event` has the fields that the durable SDK expects."""
-    return isinstance(event, dict) and event.keys() >= INVOCATION_OF_THE_RUNNER
+    """Whether `event` has the fields that the durable SDK expects, or only imports the handler."""
+    return isinstance(event, dict) and (event.keys() >= INVOCATION_OF_THE_RUNNER or event == ONLY_IMPORT)
 
 
 def reference_of(config: dict[str, Any]) -> str:

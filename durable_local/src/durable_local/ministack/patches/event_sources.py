@@ -4,8 +4,6 @@ EventBridge and MiniStack refuse events from a caller whose source begins with `
 argument that no request can set. Here the field `FromService`, which no AWS SDK sends, sets it.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from .patching import Original, Patch

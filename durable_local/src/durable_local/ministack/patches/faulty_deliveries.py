@@ -4,8 +4,6 @@ MiniStack polls its queues in its own process, so these requests do not pass the
 batch, when it is received and when it is deleted, this patch asks the front door whether to deliver it again.
 """
 
-from __future__ import annotations
-
 import contextvars
 import http.client
 import json

@@ -5,8 +5,6 @@ front door sent through standard input. The header is removed before MiniStack r
 gets it with an event.
 """
 
-from __future__ import annotations
-
 import hmac
 import os
 from typing import Any

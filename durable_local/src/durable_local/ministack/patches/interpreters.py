@@ -6,8 +6,6 @@ version of Python and one processor: such code runs with that Python (`find_pyth
 refused with the reason.
 """
 
-from __future__ import annotations
-
 import contextvars
 import functools
 import io
@@ -19,12 +17,9 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .patching import Original, Patch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 COMPILED = re.compile(r"\.cpython-(3)(\d+)-(\w+?)-linux-gnu\.so$")
 PROCESSOR = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
@@ -82,7 +77,7 @@ def check(name: str, config: dict[str, Any], code: bytes | None) -> None:
 def compiled_parts(code: bytes) -> set[tuple[str, str]]:
     """The versions of Python ("3.13") and processors ("x86_64", "arm64") of an archive's extension modules."""
     try:
-        names: Iterable[str] = zipfile.ZipFile(io.BytesIO(code)).namelist()
+        names = zipfile.ZipFile(io.BytesIO(code)).namelist()
     except zipfile.BadZipFile:
         return set()
     found = filter(None, map(COMPILED.search, names))
@@ -97,7 +92,7 @@ def interpreter(parts: set[tuple[str, str]], functions_python: str) -> str | Non
     if others := sorted({processor for _, processor in parts} - {here}):
         raise CannotRunError(
             f"its code is built for {others[0]} and this machine is {here}: build it for this one "
-            f"(this project's template: sam build --parameter-overrides Architecture={here})"
+            f"(this project's template: make build ARCHITECTURE={here})"
         )
     versions = sorted({version for version, _ in parts})
     if len(versions) > 1:

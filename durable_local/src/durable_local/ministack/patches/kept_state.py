@@ -3,8 +3,6 @@
 MiniStack itself would wait for running handlers first, up to 15 minutes.
 """
 
-from __future__ import annotations
-
 from .patching import Patch
 
 MAX_ATTEMPTS = 20

@@ -2,6 +2,8 @@
 
 - It drops properties of a function that its Lambda service has. One of them is `DurableConfig`, which makes a function
   durable. Versions that are published later copy them from the function.
+- The log format of a durable function is JSON unless the template says otherwise. AWS's docs do not say so; its
+  conformance suite expects it, and so do its engineers: https://github.com/aws/aws-durable-execution-sdk-js/issues/302
 - Code that cannot run on this machine is refused at deployment, not at the first invocation.
 - A number from a parameter is text. One text in place of a number in one event source mapping stops the polling of
   every queue.
@@ -18,7 +20,7 @@ from .patching import Patch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DROPPED = ("DurableConfig", "DeadLetterConfig")
+DROPPED = ("DurableConfig", "DeadLetterConfig", "TenancyConfig")
 NUMBERS = frozenset(
     """BatchSize ExecutionTimeout MaximumBatchingWindowInSeconds MaximumConcurrency MaximumRecordAgeInSeconds
     MaximumRetryAttempts MemorySize ParallelizationFactor ReservedConcurrentExecutions RetentionPeriodInDays Size
@@ -69,6 +71,9 @@ def keep(function: dict[str, Any], properties: dict[str, Any]) -> None:
         else:
             function["config"].pop(name, None)
     function["concurrency"] = properties.get("ReservedConcurrentExecutions")
+    logging = properties.get("LoggingConfig") or {}
+    if "DurableConfig" in properties and "LogFormat" not in logging:
+        function["config"]["LoggingConfig"] = {**function["config"]["LoggingConfig"], "LogFormat": "JSON"}
 
 
 def with_numbers(properties: Any) -> Any:

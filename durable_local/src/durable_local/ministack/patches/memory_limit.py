@@ -6,19 +6,15 @@ do not count. Without /proc (macOS) there is no check.
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 """
 
-from __future__ import annotations
-
 import re
+import subprocess
 import threading
 import time
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .patching import Patch
-
-if TYPE_CHECKING:
-    import subprocess
 
 INTERVAL_SECONDS = 0.05
 DEFAULT_MEGABYTES = 128

@@ -1,7 +1,5 @@
 """Declares what a patch uses and replaces inside MiniStack, and fails at start when MiniStack no longer has it."""
 
-from __future__ import annotations
-
 import functools
 import importlib
 from collections.abc import Callable

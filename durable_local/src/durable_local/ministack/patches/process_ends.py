@@ -5,12 +5,11 @@ MiniStack also ends every other worker of the function. Lambda reports the exit 
 https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-invocation.html
 """
 
-from __future__ import annotations
-
 import signal
+import time
 from typing import Any
 
-from . import handler_errors, memory_limit
+from . import memory_limit, worker_program
 from .patching import Original, Patch
 
 DIED = "Worker process died"
@@ -47,8 +46,8 @@ def invoke(original: Original, worker: Any, event: Any, request_id: str, **named
     error_type = "Runtime.OutOfMemory" if is_out_of_memory else "Runtime.ExitError"
     message = f"RequestId: {request_id} Error: {reason(process.wait(END_TIMEOUT_SECONDS))}"
     report = {"errorType": error_type, "errorMessage": message}
-    failed = {"report": report, "trace": f"{message}\n{error_type}"}
-    return {**response, "status": "ok", "result": {handler_errors.MARK: failed}}
+    worker.events.append((time.time_ns() // 1_000_000, f"{message}\n{error_type}"))
+    return {**response, "error": None, "status": "ok", "result": {worker_program.FAILED: {"report": report}}}
 
 
 def reason(code: int) -> str:

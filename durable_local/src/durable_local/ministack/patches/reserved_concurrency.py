@@ -5,8 +5,6 @@ or an alias has no limit: see durable_local/docs/upstream/ministack-reserved-con
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from .patching import Original, Patch

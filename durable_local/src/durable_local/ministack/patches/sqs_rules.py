@@ -4,18 +4,14 @@ The rules: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloper
 and the SendMessage API. The codes are SQS's; the texts are similar.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import re
+from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .patching import Original, Patch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MAX_ATTRIBUTES = 10
 MAX_NAME_CHARACTERS = 256

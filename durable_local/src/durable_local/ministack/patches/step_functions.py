@@ -5,8 +5,6 @@ Without `Qualifier` it invokes a durable function by its unqualified name, which
 https://docs.aws.amazon.com/step-functions/latest/dg/connect-lambda.html
 """
 
-from __future__ import annotations
-
 from http import HTTPStatus
 from typing import Any
 

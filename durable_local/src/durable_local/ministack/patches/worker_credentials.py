@@ -1,7 +1,5 @@
 """Gives workers the stack's own credentials. MiniStack's access key id is the account number, which is no secret."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -1,0 +1,59 @@
+"""The browser of the tests of consoles: fixtures for every folder of tests."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+# The last one is on some systems a script that only says how to install the browser.
+BROWSERS = ("chromium", "google-chrome", "chromium-browser")
+BROWSER_ARGUMENTS = (
+    "--disable-gpu",
+    "--disable-quic",
+    # Names under .example are this machine, and no other name exists: no test reaches the internet.
+    "--host-resolver-rules=MAP *.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+    # Chromium keeps some pages from sending requests to this machine. Other browsers do not, so no test may rely on it.
+    "--disable-features=LocalNetworkAccessChecks",
+    # A proxy of the developer's shell would get the requests for *.example.
+    "--no-proxy-server",
+)
+
+
+def browser_program():
+    """The path of the browser: CHROMIUM, else the first of BROWSERS on PATH.
+
+    Without one, the test that asks fails in CI and is skipped elsewhere.
+    """
+    names = (os.environ["CHROMIUM"],) if os.environ.get("CHROMIUM") else BROWSERS
+    if path := next(filter(None, map(shutil.which, names)), None):
+        return path
+    missing = pytest.fail if "CI" in os.environ else pytest.skip
+    raise missing.Exception(f"no browser: {', '.join(names)} not found; CHROMIUM=path names a Chromium or Chrome")
+
+
+@pytest.fixture
+def find_browser():
+    return browser_program
+
+
+@contextlib.contextmanager
+def started_browser():
+    """A Chromium with an empty profile, driven by Playwright, for the length of a `with` block."""
+    executable = browser_program()
+    # Chromium writes crash reports and caches under HOME, beside its profile.
+    with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=executable, args=BROWSER_ARGUMENTS, env={**os.environ, "HOME": home}
+        )
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """`started_browser`. Not for the whole session: until it ends, `asyncio.run` fails in this thread."""
+    with started_browser() as running:
+        yield running
