@@ -1,7 +1,8 @@
 """The enricher Lambda: a plain function that returns the customer and the totals of an order.
 
-It does not depend on the workflow. For an invalid order it returns `statusCode` 400, because a retry cannot help. It
-raises transient errors, such as a throttled table, so that the caller retries.
+It does not depend on the workflow. For an invalid order it returns `statusCode` 400, and for a customer that it cannot
+use 422 with the `unusableItem`, because a retry cannot help. It raises transient errors, such as a throttled table, so
+that the caller retries.
 """
 
 import os
@@ -15,7 +16,7 @@ from shared.aws.clients import client_config
 from shared.aws.clock import utc_now
 from shared.aws.logs import logger
 from shared.errors import InvalidOrder
-from shared.orders.enrichment import EnrichedData, Enrichment
+from shared.orders.enrichment import EnrichedData, Enrichment, UnusableItem
 from shared.orders.order import order_from
 
 if TYPE_CHECKING:
@@ -45,6 +46,14 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
             "error": str(error),
         }
     customer = _customers.of(order)
+    if isinstance(customer, UnusableItem):
+        _logger.error("customer unusable", orderId=order.order_id, reason=str(customer))
+        return {
+            "statusCode": 422,
+            "orderId": order.order_id,
+            "error": str(customer),
+            "unusableItem": customer.model_dump(by_alias=True),
+        }
     _logger.info("order enriched", orderId=order.order_id, profile=customer.profile.kind)
     return Enrichment(
         status_code=200,

@@ -2,13 +2,15 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from shared.orders.enrichment import Profile
+from shared.orders.enrichment import Profile, UnusableItem
 from shared.orders.order import Order
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+_ATTRIBUTES: Final = frozenset({"tier", "customerSince"})
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,10 @@ class Customers:
         self._client = client
         self._table = table
 
-    def of(self, order: Order) -> Customer:
+    def of(self, order: Order) -> Customer | UnusableItem:
         """Return the order's customer, or a guest if the order has no customer id or an unknown one.
+
+        Return an `UnusableItem` if an attribute is not a string: each call would find the same. Both are optional.
 
         Errors of DynamoDB are not caught: the orchestrator retries.
         """
@@ -35,7 +39,14 @@ class Customers:
             key = {"customerId": {"S": order.customer_id}}
             item = self._client.get_item(TableName=self._table, Key=key).get("Item")
             if item is not None:
-                known = {name: item[name]["S"] for name in ("tier", "customerSince") if name in item}
+                known: dict[str, str] = {}
+                for name in _ATTRIBUTES & item.keys():
+                    value = item[name]
+                    if "S" not in value:
+                        return UnusableItem(
+                            table=self._table, key="customerId", attribute=name, type=next(iter(value)), expected="S"
+                        )
+                    known[name] = value["S"]
                 return Customer(order.customer_id, Profile.model_validate({"kind": "CUSTOMER", **known}))
         return Customer(guest_id(order.order_id), Profile.model_validate({"kind": "GUEST"}))
 

@@ -4,7 +4,9 @@ Powertools' `BatchProcessor` processes one record after another (its asynchronou
 block), so one start that hangs would delay the whole batch. Its partial-batch response is used unchanged.
 """
 
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections import Counter, deque
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Any, Final
 
 from aws_lambda_powertools import Logger
@@ -29,22 +31,41 @@ class ParallelBatchProcessor(BatchProcessor):
         super().__init__(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
         self._logger = logger
         self._reserve_seconds = reserve_seconds
+        self.outcomes: Counter[str] = Counter()
+        """How often the handler returned each outcome, for the records that are done."""
 
     def process(self) -> list[tuple[Any, ...]]:
         """Call the handler for every record. A record is given back if it raised or is not done at the deadline."""
         records = [SQSRecord(record) for record in self.records]
-        pool = ThreadPoolExecutor(max_workers=min(len(records), MAX_THREADS))
-        futures = [pool.submit(self.handler, record) for record in records]
-        wait(futures, timeout=self.lambda_context.get_remaining_time_in_millis() / 1000 - self._reserve_seconds)
-        # A start that hangs may still succeed. Then the redelivered message joins its execution by the name.
-        pool.shutdown(wait=False, cancel_futures=True)
-        return [self._outcome(record, future) for record, future in zip(records, futures, strict=True)]
+        outcomes: list[str | Exception] = [_NOT_DONE] * len(records)
+        # A thread takes the next record when it is done with one: this costs less than to hand each record to a thread.
+        left = deque(enumerate(records))
 
-    def _outcome(self, record: SQSRecord, future: Future[None]) -> tuple[Any, ...]:
-        error = future.exception() if future.done() and not future.cancelled() else _NOT_DONE
-        if error is None:
-            return self.success_handler(record, None)
-        if error is _NOT_DONE:
+        def take_records() -> None:
+            while left:
+                with suppress(IndexError):  # another thread took the last one
+                    position, record = left.popleft()
+                    outcomes[position] = self._handled(record)
+
+        pool = ThreadPoolExecutor(max_workers=min(len(records), MAX_THREADS))
+        threads = [pool.submit(take_records) for _ in range(min(len(records), MAX_THREADS))]
+        wait(threads, timeout=self.lambda_context.get_remaining_time_in_millis() / 1000 - self._reserve_seconds)
+        # A start that hangs may still succeed. Then the redelivered message joins its execution by the name.
+        left.clear()
+        pool.shutdown(wait=False, cancel_futures=True)
+        return [self._outcome(record, outcome) for record, outcome in zip(records, list(outcomes), strict=True)]
+
+    def _handled(self, record: SQSRecord) -> str | Exception:
+        try:
+            return str(self.handler(record))
+        except Exception as error:  # noqa: BLE001  # each record has its own outcome
+            return error
+
+    def _outcome(self, record: SQSRecord, outcome: str | Exception) -> tuple[Any, ...]:
+        if isinstance(outcome, str):
+            self.outcomes[outcome] += 1
+            return self.success_handler(record, outcome)
+        if outcome is _NOT_DONE:
             # The handler logs the errors that it raises, but not this one.
-            self._logger.warning("message given back", messageId=record.message_id, error=str(error))
-        return self.failure_handler(record, (type(error), error, None))
+            self._logger.warning("message given back", messageId=record.message_id, error=str(outcome))
+        return self.failure_handler(record, (type(outcome), outcome, None))

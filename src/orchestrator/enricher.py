@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from shared.aws.clients import is_transient
 from shared.errors import EnricherUnavailable, EnrichmentRejected
-from shared.orders.enrichment import Enrichment
+from shared.orders.enrichment import Enrichment, UnusableItem
 from shared.orders.order import Order
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ MAX_NESTING: Final = 24
 """Levels of objects and lists in an answer. DynamoDB stores at most 31 in an attribute."""
 
 MAX_ANSWER_BYTES: Final = 16 * 1024
-"""The answer is stored in the ledger and in the step's checkpoint. A checkpoint is at most 256 KiB, and the SDK adds up
-to 15 bytes to each value there: `[1,1,…]` becomes eight times as large."""
+"""The answer is stored in the ledger, beside the order, and in the step's checkpoint, which is at most 256 KiB."""
 
 
 class Enricher:
@@ -63,7 +62,7 @@ def _accepted(answer: bytes, order: Order, calls: int) -> Enrichment:
     if isinstance(status, int) and (status == 429 or status >= 500):
         raise EnricherUnavailable(f"the enricher answered statusCode {status}", calls)
     if isinstance(status, int) and status != 200:
-        raise EnrichmentRejected(f"the enricher answered statusCode {status}")
+        raise EnrichmentRejected(f"the enricher answered statusCode {status}{_reason(data)}")
     _refuse_unstorable(data)
     try:
         enrichment = Enrichment.model_validate(data)
@@ -100,6 +99,14 @@ def _storable(number: str) -> int | str:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _reason(refusal: Any) -> str:
+    """Return the item that the enricher could not use, or nothing. Other texts can contain values of the order."""
+    try:
+        return f": {UnusableItem.model_validate(refusal.get('unusableItem'))}"
+    except ValidationError:
+        return ""
 
 
 def _error_type(answer: bytes) -> str:

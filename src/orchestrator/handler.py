@@ -1,5 +1,6 @@
 """The durable orchestrator Lambda: creates the clients and settings of the workflow."""
 
+import gc
 import os
 from datetime import timedelta
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import boto3
 from aws_durable_execution_sdk_python import DurableContext, durable_execution
 
+from orchestrator.checkpoint_stop import wake_at_stop
 from orchestrator.enricher import Enricher
 from orchestrator.payload import refusal
 from orchestrator.workflow import Pipeline, process_order
@@ -27,7 +29,11 @@ MAX_CHECKPOINT_ATTEMPTS = 3
 STACK_ID = os.environ["STACK_ID"]
 PIPELINE = Pipeline(
     ledger=Ledger(
-        LedgerWriter(boto3.client("dynamodb", config=client_config(LEDGER_TIMEOUT_SECONDS)), os.environ["LEDGER_TABLE"])
+        LedgerWriter(
+            boto3.client("dynamodb", config=client_config(LEDGER_TIMEOUT_SECONDS)),
+            os.environ["LEDGER_TABLE"],
+            retention=timedelta(days=int(os.environ["LEDGER_RETENTION_DAYS"])),
+        )
     ),
     enricher=Enricher(
         boto3.client("lambda", config=client_config(ENRICHER_TIMEOUT_SECONDS)), os.environ["ENRICHER_ARN"]
@@ -48,10 +54,14 @@ def _process(_event: Any, context: DurableContext) -> dict[str, Any]:
     return process_order(context, order, me, PIPELINE)
 
 
+wake_at_stop()
 _durable = durable_execution(
     _process,
     boto3_client=boto3.client("lambda", config=client_config(CHECKPOINT_TIMEOUT_SECONDS, MAX_CHECKPOINT_ATTEMPTS)),
 )
+
+# What is loaded by now lives as long as the process, so the garbage collector need not look through it.
+gc.freeze()
 
 
 def handler(event: Any, context: Any) -> Any:

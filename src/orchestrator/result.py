@@ -1,4 +1,7 @@
-"""The response schema of a completed order, built from the values in the ledger."""
+"""The response schema of a completed order, built from the values in the ledger.
+
+`shared.ledger.settlement.completion_of` reads these values back from the response, so it must have all of them.
+"""
 
 from collections.abc import Mapping
 from typing import Any

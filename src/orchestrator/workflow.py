@@ -1,10 +1,12 @@
 """The order workflow: enrich, wait, finalize.
 
-Lambda runs `process_order` again from the top whenever the execution resumes, and a step that has ended then returns
-its checkpointed result. So code outside a step must do the same each time: no I/O, no clock, no randomness.
+Lambda runs `process_order` again from the top whenever the execution resumes: after the wait, before a retry of a step,
+and after the process died. A step that has ended then returns its checkpointed result; a step that has not runs again.
+So code outside a step must do the same each time: no I/O, no clock, no randomness. `context.logger` is allowed: it
+writes nothing during a replay.
 
 Each step writes its state changes to the ledger. An order without faults costs four metered operations: the start, two
-steps and the wait.
+steps and the wait. An attempt that was retried from FINALIZING does not wait, and costs three.
 """
 
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ STEPS_RESERVE = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The workflow's clients and settings. Each published version has its own settings, so a replay sees the same."""
+    """The workflow's clients and settings. An execution stays on the version that started it, with that version's."""
 
     ledger: Ledger
     enricher: Enricher
@@ -44,22 +46,26 @@ def process_order(context: DurableContext, order: Order, me: OrderExecution, pip
     An order that another execution completed before is not processed again: the recorded result is returned.
     """
     ledger, enricher = pipeline.ledger, pipeline.enricher
-    context.logger.info("order received")
+    log = context.logger.info
+    log("order received")
     try:
-        enriched = step(context, "enrich", policies.enrich, lambda: steps.enrich(order, me, ledger, enricher))
-        if "recorded_result" in enriched:
+        enriched = step(context, "enrich", policies.enrich, lambda: steps.enrich(order, me, ledger, enricher, log))
+        if "recorded_result" in enriched:  # by another execution, never by an earlier run of this one
             context.logger.info("order was completed before")
             return order_result(order.order_id, enriched["enrichment"], enriched["recorded_result"])
 
-        context.logger.info("order enriched, waiting")
-        context.wait(wait_that_fits(pipeline), name="wait")
+        if "resumed" in enriched:  # as the step's checkpoint says, so that a replay takes the same path
+            context.logger.info("order resumed with its recorded enrichment")
+        else:
+            context.logger.info("order enriched, waiting")
+            context.wait(wait_that_fits(pipeline), name="wait")
 
         finalization = step(context, "finalize", policies.write_ledger, lambda: steps.finalize(me, ledger))
         context.logger.info("order completed")
         return order_result(order.order_id, enriched["enrichment"], finalization)
     except (StepError, WaitDoesNotFit) as error:
         failure = cause(error)
-        # The ledger refused this execution: the order has another owner, or has ended. Its state must not change.
+        # If the ledger refused this execution (the order has another owner, or has ended), the state must not change.
         if not isinstance(failure, REFUSALS):
             record_failure(context, me, ledger, failure)
         context.logger.error("order not processed", extra={"error": str(failure)})

@@ -1,28 +1,47 @@
-"""Examines one execution that did not succeed, and makes the ledger agree with it.
+"""Examines one execution that has ended, and makes the ledger agree with it.
 
-The function for status changes calls it for each event of Lambda; the sweep calls it for events that were lost.
+The function for status changes calls it for each event of Lambda, the sweep for events that were lost, and an operator
+who recovers the ledger for every execution that the ledger does not know.
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from aws_lambda_powertools import Logger
 
+from reconciler.input_body import MAX_BODY_BYTES, body_of
 from reconciler.marks import Mark, Marks
 from reconciler.pace import Pace
 from shared.aws.rejected_orders import RejectedOrders
-from shared.errors import FieldError, InvalidOrder, OperationsUnavailable, OrderConflict
-from shared.executions.client import ENDED_BADLY, ExecutionDetails, ExecutionsClient
+from shared.errors import (
+    FieldError,
+    InvalidOrder,
+    NotJson,
+    OperationsUnavailable,
+    OrderConflict,
+    OrderTooLarge,
+    ResultUnreadable,
+)
+from shared.executions.client import ENDED, SUCCEEDED, ExecutionDetails, ExecutionsClient
 from shared.executions.names import ExecutionName, execution_of
-from shared.ledger.entry import End, LedgerEntry
-from shared.ledger.settlement import Settlement, end_attempt, note_conflict, note_status, settle
+from shared.ledger.conflict import conflict_errors
+from shared.ledger.entry import Completion, End, LedgerEntry
+from shared.ledger.settlement import Settlement, end_attempt, end_of, note_conflict, note_status, settle
 from shared.ledger.states import TERMINAL, State
 from shared.ledger.table import LedgerTable, Written
 from shared.orders.order import Order, parse_order
 
 EXECUTION_LOST = "ExecutionLost"
 """The error type of an order whose execution was deleted or has expired."""
+
+
+_INPUT_REFUSALS: Final = frozenset(refusal.__name__ for refusal in (InvalidOrder, NotJson, OrderTooLarge))
+"""The error types of an execution whose orchestrator refused the input."""
+
+_CUT: Final = FieldError("", f"the body is cut to its first {MAX_BODY_BYTES} bytes; the execution's input is longer")
 
 
 @dataclass(frozen=True)
@@ -33,37 +52,39 @@ class Examiner:
     executions: ExecutionsClient
     rejected: RejectedOrders
     marks: Marks
-    stack_id: str
     pace: Pace
     logger: Logger
+    ended: Counter[State] = field(default_factory=Counter)
+    """How many orders this examiner has ended, by state."""
 
-    def examine_execution(self, execution_arn: str, status: str) -> None:
-        """Make the ledger agree with an execution that ended FAILED, TIMED_OUT or STOPPED. Idempotent.
+    def examine_execution(self, execution_arn: str, status: str, *, again: bool = False) -> None:
+        """Make the ledger agree with an execution that ended. Idempotent.
 
         If the ledger does not show by the ARN that the execution was examined, the execution is marked. A marked
-        execution is not read from Lambda again.
+        execution is not read from Lambda again, unless `again` is true: its order can have been lost since.
 
-        Raises `LedgerUnavailable`, `LedgerRejected`, `ExecutionUnavailable` or `RejectUnavailable`, and `OrderUnknown`
-        when the order's item was deleted meanwhile.
+        Raises `LedgerUnavailable`, `LedgerRejected`, `ExecutionUnavailable` or `RejectUnavailable`, `OrderUnknown`
+        when the order's item was deleted meanwhile, and `InvalidOrder` for an order that only another version of this
+        code reads: its end must be recorded by that version.
         """
-        if status not in ENDED_BADLY:
+        if status not in ENDED:
             self._log_ignored(execution_arn, status)
             return
         entry = self._named_order(execution_arn)
         if entry is not None and self._is_settled(entry, execution_arn, status):
             return
-        if self._is_marked(entry, execution_arn):
+        if not again and self._is_marked(entry, execution_arn):
             return
         details = self._read(execution_arn)
         mark: Mark | None = None
         if details is not None and details.status == "DELETING":
             # Lambda deletes the only copy of an order that is not in the ledger. The execution ended as was reported.
             mark = self._settle(replace(details, status=status), entry)
-        elif details is not None and details.status in ENDED_BADLY:
+        elif details is not None and details.status in ENDED:
             mark = self._settle(details, entry)
         elif details is not None:
             self._log_ignored(execution_arn, details.status)
-        elif entry is not None and entry.execution_arn == execution_arn:
+        elif entry is not None and entry.execution_arn == execution_arn and status != SUCCEEDED:
             message = f"the execution ended {status} and was deleted or has expired"
             self._end(entry, End(State(status), EXECUTION_LOST, message))
         else:
@@ -84,16 +105,8 @@ class Examiner:
         details = self._read(entry.execution_arn)
         if details is None:
             self._end(entry, End(State.FAILED, EXECUTION_LOST, "the execution was deleted or has expired"))
-        elif details.status in ENDED_BADLY:
+        elif details.status in ENDED:
             self._settle(details, entry)
-        elif details.status == "SUCCEEDED":
-            # The workflow writes COMPLETED before it succeeds. So this is a bug for someone to examine.
-            self.logger.error(
-                "execution succeeded, order did not complete",
-                orderId=order_id,
-                executionArn=entry.execution_arn,
-                state=entry.state,
-            )
 
     def marks_of(self, execution_arns: Sequence[str]) -> dict[str, Mark]:
         """The marks of executions. While marks cannot be read, none: an execution can be examined twice."""
@@ -123,6 +136,8 @@ class Examiner:
 
     def _is_settled(self, entry: LedgerEntry, execution_arn: str, status: str) -> bool:
         """Whether the entry shows by the ARN alone that this end is settled. Most are, and need no read of Lambda."""
+        if status == SUCCEEDED:
+            return entry.state is State.COMPLETED
         if entry.execution_arn == execution_arn:
             if entry.state not in TERMINAL:
                 return False
@@ -137,33 +152,41 @@ class Examiner:
         return self.executions.get(execution_arn)
 
     def _settle(self, details: ExecutionDetails, entry: LedgerEntry | None) -> Mark | None:
-        """Settle an execution that was read, or reject its order. Returns the mark that the execution needs.
+        """Settle an execution that was read. Returns the mark that it needs; one that succeeded needs none.
 
         `entry` is the entry of the order in its name, or of the order that it owns. A named execution with a trace in
         that order needs no mark.
         """
+        if details.status != SUCCEEDED:
+            return self._settle_failure(details, entry)
+        self._settle_success(details)
+        return None
+
+    def _settle_failure(self, details: ExecutionDetails, entry: LedgerEntry | None) -> Mark | None:
+        """Settle an execution that did not succeed, or reject its order."""
         is_named = ExecutionName.in_arn(details.arn) is not None
         if_recorded = None if is_named else Mark.FINAL
-        end = _end_of(details)
+        end = end_of(details)
         try:
             order = parse_order(details.input)
-            execution = execution_of(order, details.arn, self.stack_id)
+            execution = execution_of(order, details.arn, self.executions.stack_id)
         except InvalidOrder as error:
             if entry is not None and entry.execution_arn == details.arn:
                 self._end(entry, end)  # another version of this code accepted the order
                 return if_recorded
-            # Ingest names executions, and starts only orders. Without a name it was a direct invoke, and its caller saw
-            # the error.
-            log = self.logger.error if is_named else self.logger.info
-            log("execution without an order", executionArn=details.arn, reason=str(error))
+            if is_named and details.error_type not in _INPUT_REFUSALS:
+                # Ingest names executions, and starts only what it accepts as an order. The orchestrator did not refuse
+                # this one, so another version of this code reads it: the order must not be given up.
+                raise
+            self._reject_input(details, error)
             return Mark.FINAL
         match settle(self.ledger, order, execution, end):
             case Settlement.RECORDED:
                 self._log_recorded(order.order_id, details.arn, end)
                 return if_recorded
             case Settlement.CONFLICT:
-                reason = FieldError("orderId", f"order {order.order_id} is known with another body")
-                self.rejected.send(_body_of(order), details.arn, OrderConflict.code, [reason])
+                why = conflict_errors(order, self.ledger.get(order.order_id))
+                self.rejected.send(_body_of(order), details.arn, OrderConflict.code, why)
                 note_conflict(self.ledger, order.order_id, details.arn)
                 self.logger.warning(
                     "order rejected", orderId=order.order_id, executionArn=details.arn, reasonCode=OrderConflict.code
@@ -172,26 +195,49 @@ class Examiner:
             case Settlement.AFTER_LAST_ATTEMPT:
                 self.logger.error("attempt after the last", orderId=order.order_id, executionArn=details.arn)
                 return Mark.FINAL
+            case Settlement.ITEM_LOST:
+                self.logger.error("order not in the ledger", orderId=order.order_id, executionArn=details.arn)
             case Settlement.TOO_MANY_CONFLICTS:
                 self.logger.error("too many conflicts, not rejected", orderId=order.order_id, executionArn=details.arn)
             case Settlement.AGREED:
                 pass
         return Mark.UNTIL_NEXT_ATTEMPT if is_named else Mark.FINAL
 
-    def _end(self, entry: LedgerEntry, end: End) -> None:
+    def _reject_input(self, details: ExecutionDetails, error: InvalidOrder) -> None:
+        """Reject an execution's input that is not an order. Its caller may not have seen the error (`Event`)."""
+        body, is_whole = body_of(details.input)
+        errors = error.errors if is_whole else (_CUT, *error.errors)
+        self.rejected.send(body, details.arn, error.code, errors)
+        fields = [told.logged_field for told in errors]
+        self.logger.warning("order rejected", executionArn=details.arn, reasonCode=error.code, fields=fields)
+
+    def _settle_success(self, details: ExecutionDetails) -> None:
+        """Settle an execution that succeeded. One whose input or result this version does not accept is logged."""
+        try:
+            end = end_of(details)
+            order = parse_order(details.input)
+            execution = execution_of(order, details.arn, self.executions.stack_id)
+        except (InvalidOrder, ResultUnreadable) as error:
+            self.logger.error("success not settled", executionArn=details.arn, reason=str(error))
+            return
+        if settle(self.ledger, order, execution, end) is Settlement.RECORDED:
+            self._log_recorded(order.order_id, details.arn, end)
+
+    def _end(self, entry: LedgerEntry, end: End | Completion) -> None:
         if entry.state not in TERMINAL and end_attempt(self.ledger, entry, end) == Written():
             self._log_recorded(entry.order_id, entry.execution_arn, end)
 
     def _log_ignored(self, execution_arn: str, status: str) -> None:
-        self.logger.info("execution did not end badly", executionArn=execution_arn, status=status)
+        self.logger.info("execution has not ended", executionArn=execution_arn, status=status)
 
-    def _log_recorded(self, order_id: str, execution_arn: str, end: End) -> None:
+    def _log_recorded(self, order_id: str, execution_arn: str, end: End | Completion) -> None:
+        self.ended[end.state] += 1
         self.logger.warning(
             "order ended by the reconciler",
             orderId=order_id,
             executionArn=execution_arn,
             state=end.state,
-            error=end.error_type,
+            error=end.error_type if isinstance(end, End) else None,
         )
 
 
@@ -204,15 +250,3 @@ def _is_next(entry: LedgerEntry | None, execution_arn: str) -> bool:
 def _body_of(order: Order) -> str:
     """The canonical form in ASCII: an order can contain characters that SQS does not accept in a body."""
     return json.dumps(order.canonical(), sort_keys=True, separators=(",", ":"))
-
-
-def _end_of(details: ExecutionDetails) -> End:
-    """The execution's end, with a default reason where Lambda has none."""
-    state = State(details.status)
-    default_reasons = {
-        State.FAILED: ("ExecutionFailed", "the execution failed without a reason"),
-        State.TIMED_OUT: ("ExecutionTimedOut", "the execution did not end within its timeout"),
-        State.STOPPED: ("ExecutionStopped", "the execution was stopped"),
-    }
-    error_type, message = default_reasons[state]
-    return End(state, details.error_type or error_type, details.error_message or message)

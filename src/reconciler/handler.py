@@ -6,6 +6,7 @@ Builds the clients of both.
 import json
 import os
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -15,9 +16,11 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from reconciler.examiner import Examiner
 from reconciler.marks import Marks
 from reconciler.pace import Pace
+from reconciler.publisher_source import is_off
 from reconciler.sweep import LOOKBACK, Sweep
 from shared.aws.clients import client_config
 from shared.aws.logs import logger
+from shared.aws.metrics import FunctionMetrics
 from shared.aws.rejected_orders import RejectedOrders
 from shared.executions.client import ExecutionsClient
 from shared.ledger.table import LedgerTable
@@ -34,24 +37,28 @@ READS_PER_SECOND = 8
 MARKS_TIMEOUT_SECONDS = 1
 """With one try: if a mark cannot be written, the next sweep writes it."""
 
-STACK_ID = os.environ["STACK_ID"]
-
 _config = client_config(READ_TIMEOUT_SECONDS, MAX_TRIES)
 _execution_timeout = timedelta(seconds=int(os.environ["EXECUTION_TIMEOUT_SECONDS"]))
 _logger = logger("reconciler")
+_metrics = FunctionMetrics("reconciler")
+_lambda = boto3.client("lambda", config=_config)
 _examiner = Examiner(
-    LedgerTable(boto3.client("dynamodb", config=_config), os.environ["LEDGER_TABLE"]),
-    ExecutionsClient(boto3.client("lambda", config=_config), os.environ["ORCHESTRATOR_ARN"], STACK_ID),
+    LedgerTable(
+        boto3.client("dynamodb", config=_config),
+        os.environ["LEDGER_TABLE"],
+        retention=timedelta(days=int(os.environ["LEDGER_RETENTION_DAYS"])),
+    ),
+    ExecutionsClient(_lambda, os.environ["ORCHESTRATOR_ARN"], os.environ["STACK_ID"]),
     RejectedOrders(boto3.client("sqs", config=_config), os.environ["REJECTED_ORDERS_QUEUE_URL"]),
     Marks(
         boto3.client("dynamodb", config=client_config(MARKS_TIMEOUT_SECONDS)),
         os.environ["OPERATIONS_TABLE"],
         keep=LOOKBACK + _execution_timeout,
     ),
-    STACK_ID,
     Pace(READS_PER_SECOND),
     _logger,
 )
+_publisher_source = os.environ["PUBLISHER_SOURCE"]
 _sweep = Sweep(
     _examiner,
     wait=timedelta(seconds=int(os.environ["WAIT_SECONDS"])),
@@ -81,5 +88,12 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> "PartialItemFail
 
 @_logger.inject_lambda_context(clear_state=True)
 def sweep(_event: dict[str, Any], context: "LambdaContext") -> dict[str, int]:
-    """Examine what no event reported. Returns how many cases there were, `failed`, and were `left` for later sweeps."""
-    return _sweep.run(lambda: context.get_remaining_time_in_millis() / 1000)
+    """Examine what no event reported, and emit the sweep's metrics.
+
+    Returns how many cases there were, `failed`, and were `left` for later sweeps.
+    """
+    if (off := is_off(_lambda, _publisher_source, _logger)) is not None:
+        _metrics.emit(context.function_name, {"PublisherOff": [int(off)]})
+    return _sweep.run(
+        lambda: context.get_remaining_time_in_millis() / 1000, partial(_metrics.emit, context.function_name)
+    )

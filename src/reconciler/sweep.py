@@ -5,7 +5,7 @@ Only the ledger's list of stalled orders contains those whose execution was dele
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,15 +16,12 @@ from aws_lambda_powertools import Logger
 
 from reconciler.examiner import Examiner
 from reconciler.marks import Mark
-from shared.aws.clock import timestamp
+from reconciler.stalled import stalled_orders
 from shared.errors import TransientError
-from shared.ledger.states import TERMINAL, State
+from shared.executions.client import UNSUCCESSFUL
 
 LOOKBACK: Final = timedelta(days=1)
 """How long after its end a sweep still finds an execution. The reconciler may be down for that long."""
-
-STALL_THRESHOLD: Final = timedelta(minutes=5)
-"""An order whose state does not change for this long has stalled. In WAITING, the order's wait is added."""
 
 RESERVE_SECONDS: Final = 20
 """A sweep begins no new case in the last seconds before its function's timeout."""
@@ -32,7 +29,8 @@ RESERVE_SECONDS: Final = 20
 _MAX_PAGES: Final = 100
 """Pages of a thousand executions: more than one sweep can examine, and they fit into its memory and half its time."""
 
-_MAX_STALLED: Final = 5_000
+Emit = Callable[[Mapping[str, Sequence[float]]], None]
+"""Is given the values of each metric by its name."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +50,23 @@ class Sweep:
     execution_timeout: timedelta
     logger: Logger
 
-    def run(self, remaining_seconds: Callable[[], float]) -> dict[str, int]:
+    def run(self, remaining_seconds: Callable[[], float], emit: Emit) -> dict[str, int]:
         """Examine all cases until `remaining_seconds()`, the time to the function's timeout, is too short.
 
-        Returns how many cases there were, how many `failed`, and how many were `left`. A case that fails is logged, and
-        the others are still examined. If a list fails, the cases of the other are still examined, and then the list's
-        error is raised: `ExecutionUnavailable`, or `LedgerUnavailable`.
+        Returns how many cases there were, how many `failed`, and how many were `left`, and gives `emit` the metrics.
+        A case that fails is logged, and the others are still examined. If a list fails, the cases of the other are
+        still examined, and then the list's error is raised: `ExecutionUnavailable`, or `LedgerUnavailable`.
         """
         now = datetime.now(UTC)
         cases: list[_Case] = []
+        metrics: dict[str, list[float]] = {}
+        ended_before = self.examiner.ended.total()
         listing_error: TransientError | None = None
-        for found in (self._ended_badly(now), self._stalled(now)):
+        for metric, found in (("ExecutionsEndedBadly", self._ended_badly(now)), ("StuckOrders", self._stalled(now))):
             try:
+                before = len(cases)
                 cases.extend(found)
+                metrics[metric] = [len(cases) - before]
             except TransientError as error:
                 self.logger.error("listing failed", reason=f"{type(error).__name__}: {error}")
                 listing_error = error
@@ -83,14 +85,16 @@ class Sweep:
                 reason = f"{type(error).__name__}: {error}"
                 self.logger.exception("not reconciled", extra={**case.subject, "reason": reason})
         swept = {"cases": len(cases), "failed": failed, "left": len(cases) - examined}
-        self.logger.info("swept", extra=swept)
+        ended = self.examiner.ended.total() - ended_before
+        emit({**metrics, "SweepEnded": [ended], "SweepFailed": [failed], "SweepLeft": [swept["left"]]})
+        self.logger.info("swept", extra={**swept, "ended": ended})
         if listing_error is not None:
             raise listing_error
         return swept
 
     def _ended_badly(self, now: datetime) -> Iterator[_Case]:
         # Lambda selects by the start, which is at most the execution timeout before the end.
-        pages = self.examiner.executions.ended_badly(now - self.execution_timeout - LOOKBACK)
+        pages = self.examiner.executions.ended(now - self.execution_timeout - LOOKBACK, UNSUCCESSFUL)
         for page in islice(pages, _MAX_PAGES):
             recent = [
                 execution for execution in page if execution.ended_at is None or execution.ended_at > now - LOOKBACK
@@ -104,9 +108,5 @@ class Sweep:
             self.logger.warning("more executions ended badly than a sweep lists", extra={"pages": _MAX_PAGES})
 
     def _stalled(self, now: datetime) -> Iterator[_Case]:
-        for state in State:
-            if state in TERMINAL:
-                continue
-            threshold = STALL_THRESHOLD + (self.wait if state is State.WAITING else timedelta())
-            for order_id in self.examiner.ledger.in_state(state, _MAX_STALLED, timestamp(now - threshold)):
-                yield _Case({"orderId": order_id}, partial(self.examiner.examine_order, order_id))
+        for order in stalled_orders(self.examiner.ledger, self.wait, now):
+            yield _Case({"orderId": order.order_id}, partial(self.examiner.examine_order, order.order_id))

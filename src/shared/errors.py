@@ -9,9 +9,13 @@
     │   ├── OrderInProgress          another execution owns the order
     │   ├── OrderEnded               the order has ended, and this execution may not begin it again
     │   ├── OrderCancelled           the order was cancelled
+    │   ├── OrderForgotten           the order has ended, and its personal fields are gone: it never runs again
     │   ├── TooManyAttempts          the attempt comes after the last that an order may have
     │   ├── OrderUnknown             the order is not in the ledger
+    │   ├── NotResumable             the order cannot be retried from FINALIZING
     │   ├── IllegalTransition        the state table does not allow the transition
+    │   ├── EntryUnreadable          the order's item in the ledger is damaged, or another version wrote it
+    │   ├── ResultUnreadable         an execution succeeded, and its result is not the orchestrator's
     │   ├── LedgerRejected           DynamoDB refused the request permanently (validation, size)
     │   ├── EnrichmentRejected       the enricher's answer cannot be used
     │   ├── TooManyStarts            enrich began too often: it kills its process each time
@@ -27,10 +31,18 @@
 A message never contains a value of the order, because it is logged.
 """
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
+
+FIELD_NAMES: Final = frozenset(
+    {"orderId", "customerId", "items", "sku", "quantity", "unitPrice", "currency", "placedAt", "attributes"}
+)
+"""The names of an order's fields. All other names in a message are the producer's, and can be anything."""
+
+_LINE_NUMBER: Final = re.compile(r"[0-9]{1,4}", re.ASCII)
 
 
 class OrderError(Exception):
@@ -47,23 +59,42 @@ class TransientError(OrderError):
 
 @dataclass(frozen=True)
 class FieldError:
-    """One error in an order: the field (`items.0.quantity`, or empty for the whole order) and the reason."""
+    """One error in an order: the field (`items.0.quantity`, or empty for the whole order) and the reason.
+
+    `hint` is for the producer alone and is never logged: it can repeat a value of the order.
+    """
 
     field: str
     reason: str
+    hint: str = dataclasses.field(default="", repr=False)
 
     def __str__(self) -> str:
         return f"{self.field}: {self.reason}" if self.field else self.reason
 
+    @property
+    def logged_field(self) -> str:
+        """The field as a log may contain it: a name that is not of an order's fields is `*`."""
+        steps = self.field.split(".")
+        return ".".join(
+            step if not step or step in FIELD_NAMES or (before == "items" and _LINE_NUMBER.fullmatch(step)) else "*"
+            for before, step in zip(["", *steps], steps, strict=False)
+        )
+
 
 class InvalidOrder(PermanentError):
-    """The input is JSON but not an order."""
+    """The input is JSON but not an order. `errors` has the producer's names of fields, the message has none."""
 
     code: ClassVar[str] = "INVALID_ORDER"
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         self.errors = tuple(errors)
-        super().__init__("; ".join(map(str, self.errors)))
+        super().__init__("; ".join(str(dataclasses.replace(error, field=error.logged_field)) for error in errors))
+
+    def named(self) -> "InvalidOrder":
+        """The same error with all names in its message: for the answer to the producer, never for a log."""
+        error = type(self)(self.errors)
+        error.args = ("; ".join(map(str, self.errors)),)
+        return error
 
 
 class NotJson(InvalidOrder):
@@ -96,6 +127,10 @@ class OrderCancelled(PermanentError):
     """The order was cancelled."""
 
 
+class OrderForgotten(PermanentError):
+    """The order has ended and was forgotten: the ledger has only its states, times and digests."""
+
+
 class TooManyAttempts(PermanentError):
     """The attempt comes after the last that an order may have."""
 
@@ -104,8 +139,20 @@ class OrderUnknown(PermanentError):
     """No order with this id is in the ledger."""
 
 
+class NotResumable(PermanentError):
+    """The order's next attempt cannot begin with finalize."""
+
+
 class IllegalTransition(PermanentError):
     """The state table does not allow this transition from the order's current state."""
+
+
+class EntryUnreadable(PermanentError):
+    """An order's item is damaged, or a version wrote it that this one does not know. A person must correct it."""
+
+
+class ResultUnreadable(PermanentError):
+    """An execution succeeded, and its result does not have the response schema."""
 
 
 class LedgerRejected(PermanentError):
@@ -161,6 +208,7 @@ REFUSALS: tuple[type[PermanentError], ...] = (
     OrderInProgress,
     OrderEnded,
     OrderCancelled,
+    OrderForgotten,
     TooManyAttempts,
 )
 
@@ -170,6 +218,7 @@ _RESTORABLE: dict[str, type[OrderError]] = {
         *REFUSALS,
         OrderUnknown,
         IllegalTransition,
+        EntryUnreadable,
         LedgerRejected,
         EnrichmentRejected,
         TooManyStarts,

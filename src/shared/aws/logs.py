@@ -1,6 +1,7 @@
 """The format of all log lines: JSON, with the order id and no other value of the order."""
 
 import logging
+from typing import TextIO
 
 from aws_lambda_powertools import Logger
 
@@ -8,11 +9,11 @@ from aws_lambda_powertools import Logger
 _VERBOSE_LIBRARIES = ("boto3", "botocore", "urllib3", "aws_durable_execution_sdk_python")
 
 
-def logger(service: str) -> Logger:
-    """The function's logger. The level comes from Lambda's log settings (`AWS_LAMBDA_LOG_LEVEL`).
+def logger(service: str, stream: TextIO | None = None) -> Logger:
+    """The function's logger, to standard output or `stream`. Its level is that of Lambda (`AWS_LAMBDA_LOG_LEVEL`).
 
     Powertools' `location` is off: for lines of the durable context it would name the SDK's code.
     """
     for name in _VERBOSE_LIBRARIES:
         logging.getLogger(name).setLevel(logging.INFO)
-    return Logger(service=service, use_rfc3339=True, utc=True, location=None)
+    return Logger(service=service, use_rfc3339=True, utc=True, location=None, stream=stream)

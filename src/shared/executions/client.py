@@ -1,6 +1,6 @@
 """Starts, stops, reads and lists the orchestrator's executions on Lambda."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_lambda.literals import ExecutionStatusType
 
-ENDED_BADLY: Final[tuple["ExecutionStatusType", ...]] = ("FAILED", "TIMED_OUT", "STOPPED")
+UNSUCCESSFUL: Final[tuple["ExecutionStatusType", ...]] = ("FAILED", "TIMED_OUT", "STOPPED")
 """The statuses of executions that ended without success. The ledger's states with the same names mean the same."""
+
+SUCCEEDED: Final = "SUCCEEDED"
+ENDED: Final[tuple["ExecutionStatusType", ...]] = (*UNSUCCESSFUL, "SUCCEEDED")
 
 _PAGE: Final = 1000
 
@@ -36,7 +39,8 @@ class EndedExecution:
 class ExecutionDetails:
     """An execution as Lambda stores it until its retention ends.
 
-    `input` is the text it was started with. `error_type` is a bare class name, or whatever an operator stopped it with.
+    `input` is the text it was started with; `result` is what the workflow returned, as JSON. `error_type` is a bare
+    class name, or whatever an operator stopped it with.
     """
 
     arn: str
@@ -44,6 +48,7 @@ class ExecutionDetails:
     input: str
     error_type: str | None = None
     error_message: str | None = None
+    result: str | None = None
 
 
 class ExecutionsClient:
@@ -53,7 +58,7 @@ class ExecutionsClient:
         """`orchestrator_arn` is the alias's ARN: Lambda refuses to start a durable function without a qualifier."""
         self._client = client
         self._orchestrator_arn = orchestrator_arn
-        self._stack_id = stack_id
+        self.stack_id = stack_id
 
     def start(self, order: Order, attempt: int = 1) -> str:
         """Start the attempt, or join it when it was started before. Returns the execution's ARN.
@@ -61,7 +66,7 @@ class ExecutionsClient:
         Raises `OrderConflict` when the attempt was started with another body, and `StartUnavailable` when Lambda
         throttles, fails or does not answer. Lambda's other errors are raised unchanged.
         """
-        name = ExecutionName.of(self._stack_id, order.order_id, attempt)
+        name = ExecutionName.of(self.stack_id, order.order_id, attempt)
         try:
             response = self._client.invoke(
                 FunctionName=self._orchestrator_arn,
@@ -97,6 +102,27 @@ class ExecutionsClient:
                 if not _is_gone(error):
                     raise
 
+    def delete(self, execution_arn: str) -> None:
+        """Delete an execution with its input, its result and its operations. One that still runs is stopped first.
+
+        One that is being deleted, was deleted or has expired is left as it is. Raises `ExecutionUnavailable`.
+        """
+        # The type stubs of this boto3 do not have the operation yet.
+        delete = self._client.delete_durable_execution  # type: ignore[attr-defined]
+        with _translated():
+            try:
+                delete(DurableExecutionArn=execution_arn)
+            except ClientError as error:
+                if _is_gone(error):
+                    return
+                if error.response["Error"]["Code"] != "ResourceConflictException":
+                    raise
+                found = self.get(execution_arn)
+                if found is None or found.status == "DELETING":
+                    return
+                self.stop(execution_arn, "OrderForgotten", "the order has ended and was forgotten")
+                delete(DurableExecutionArn=execution_arn)
+
     def get(self, execution_arn: str) -> ExecutionDetails | None:
         """An execution with its input and error, or None when it was deleted or has expired.
 
@@ -116,10 +142,13 @@ class ExecutionsClient:
             input=found.get("InputPayload", ""),
             error_type=bare_class_name(reason["ErrorType"]) if "ErrorType" in reason else None,
             error_message=reason.get("ErrorMessage"),
+            result=found.get("Result"),
         )
 
-    def ended_badly(self, started_after: datetime) -> Iterator[list[EndedExecution]]:
-        """Executions of all versions that ended without success, newest first, one page per item.
+    def ended(
+        self, started_after: datetime, statuses: Sequence["ExecutionStatusType"] = ENDED
+    ) -> Iterator[list[EndedExecution]]:
+        """Executions of all versions that ended with one of the statuses, newest first, one page per item.
 
         botocore's model of Lambda says: without `Qualifier` the list covers all versions. An older API reference says
         it covers `$LATEST`, and then this list would be empty. The contract test
@@ -132,7 +161,7 @@ class ExecutionsClient:
         pages = iter(
             paginator.paginate(
                 FunctionName=function_arn,
-                Statuses=list(ENDED_BADLY),
+                Statuses=list(statuses),
                 StartedAfter=started_after,
                 PaginationConfig={"PageSize": _PAGE},
             )

@@ -7,15 +7,23 @@ from typing import Any, Final
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
+from shared.errors import EntryUnreadable
 from shared.executions.names import OrderExecution
-from shared.ledger.states import RETRYABLE, State
+from shared.ledger.states import PATH, RETRYABLE, State
+from shared.orders.order import Order
 
-STATE_INDEX: Final = "StateIndex"
+ORDERS_INDEX: Final = "OrdersIndex"
 SHARDS: Final = 4
 """Index partitions per state. One takes about 1,000 writes a second; a Region starts 300 executions a second."""
 
 MAX_TEXT_BYTES: Final = 1024
 """The limit for an error's type, its message and a transition's detail, each, in UTF-8: DynamoDB's 400 KB are UTF-8."""
+
+
+RESUMED: Final = "retried from FINALIZING"
+"""The detail of the first transition of an attempt that began with finalize."""
+
+_REMEDY: Final = "see docs/operations.md, An item that cannot be read"
 
 
 def kept_text(text: str) -> str:
@@ -27,7 +35,8 @@ def kept_text(text: str) -> str:
 class Transition:
     """One entry of an order's history. `detail` is the reason, if there is one.
 
-    `execution_arn` is set on the first entry of an attempt: the execution that owned it.
+    `execution_arn` is set on the first entry of an attempt: the execution that owned it. `former_digest` is set on the
+    first entry of a corrected attempt: the digest of the order before.
     """
 
     state: State
@@ -35,11 +44,12 @@ class Transition:
     attempt: int
     detail: str | None = None
     execution_arn: str | None = None
+    former_digest: str | None = None
 
     def stored(self) -> dict[str, Any]:
         """The entry as the item's `history` stores it: the detail cut to its limit, unset fields left out."""
         detail = None if self.detail is None else kept_text(self.detail)
-        optional = {"detail": detail, "executionArn": self.execution_arn}
+        optional = {"detail": detail, "executionArn": self.execution_arn, "formerDigest": self.former_digest}
         return {"state": self.state, "at": self.at, "attempt": self.attempt} | {
             name: value for name, value in optional.items() if value is not None
         }
@@ -57,10 +67,16 @@ class End:
     error_type: str
     message: str
 
+    def states_after(self, state: State) -> tuple[State, ...]:  # noqa: ARG002 (an attempt can fail in every state)
+        """The transitions that lead from a state to this end."""
+        return (self.state,)
+
     @property
     def fields(self) -> dict[str, Any]:
         """The item's fields at this end."""
-        return {"error": {"type": kept_text(self.error_type), "message": kept_text(self.message)}}
+        error_type = kept_text(self.error_type)
+        # The index can project a top-level attribute only.
+        return {"error": {"type": error_type, "message": kept_text(self.message)}, "errorType": error_type}
 
     @property
     def detail(self) -> str:
@@ -69,11 +85,35 @@ class End:
 
 
 @dataclass(frozen=True)
+class Completion:
+    """How an attempt ended with success: its enrichment, and the result of finalize with its two times."""
+
+    enrichment: Mapping[str, Any]
+    result: Mapping[str, Any]
+    state: State = State.COMPLETED
+
+    def states_after(self, state: State) -> tuple[State, ...]:
+        """The transitions that lead from an open state to COMPLETED."""
+        return PATH[PATH.index(state) + 1 :]
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The item's fields when it is COMPLETED."""
+        return {"enrichment": self.enrichment, "result": self.result}
+
+    @property
+    def detail(self) -> str:
+        """The detail of each transition that was not written by the execution itself."""
+        return "from the execution's result"
+
+
+@dataclass(frozen=True)
 class LedgerEntry:
     """What the ledger stores about one order. `version` is the number of transitions so far.
 
     `conflicts`: the executions (`executionArn`, `at`) that had another body and whose order the reconciler rejected.
-    `execution_status`: how the owner ended on Lambda, if that differs from `state`.
+    `execution_status`: how the owner ended on Lambda, if that differs from `state`. `resume_from`: FINALIZING when the
+    next attempt is to begin with finalize. `forgotten_at`: when the personal fields were removed.
     """
 
     order_id: str
@@ -91,6 +131,8 @@ class LedgerEntry:
     error: Mapping[str, Any] | None = None
     conflicts: tuple[Mapping[str, str], ...] = ()
     execution_status: str | None = None
+    resume_from: str | None = None
+    forgotten_at: str | None = None
 
     @property
     def owners(self) -> frozenset[str]:
@@ -98,13 +140,28 @@ class LedgerEntry:
         return frozenset(step.execution_arn for step in self.history if step.execution_arn is not None)
 
     @property
+    def order_digests(self) -> frozenset[str]:
+        """The digests of the order now and before its corrections."""
+        former = {step.former_digest for step in self.history if step.former_digest is not None}
+        return frozenset({self.order_digest, *former})
+
+    @property
     def next_attempt(self) -> int | None:
         """The attempt that may begin now, or None when the order cannot be retried."""
-        return self.attempt + 1 if self.state in RETRYABLE else None
+        return self.attempt + 1 if self.state in RETRYABLE and self.forgotten_at is None else None
 
     def may_be_followed_by(self, execution: OrderExecution) -> bool:
         """Whether the execution may begin the next attempt now: only an execution's name can say that it is a retry."""
         return execution.named and execution.attempt == self.next_attempt
+
+    def resumes_with(self, order: Order) -> bool:
+        """Whether the next attempt, if it is of this order, begins with finalize. The enrichment is for no other."""
+        return self.resume_from is not None and self.enrichment is not None and self.order_digest == order.digest()
+
+    @property
+    def was_resumed(self) -> bool:
+        """Whether the current attempt began with finalize."""
+        return any(step.attempt == self.attempt and step.detail == RESUMED for step in self.history)
 
     def has_conflict(self, execution_arn: str) -> bool:
         """Whether the execution is in `conflicts`."""
@@ -117,8 +174,25 @@ class LedgerEntry:
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> "LedgerEntry":
-        """The entry that an item in DynamoDB's typed values holds."""
-        fields = unmarshalled(item)
+        """The entry that an item in DynamoDB's typed values holds.
+
+        Raises `EntryUnreadable` for an item without a needed attribute, with a state that is not in the list, or with
+        an index key that disagrees with its state. No value of the item is in the message.
+        """
+        order_id = item.get("orderId", {}).get("S", "?")
+        try:
+            fields = unmarshalled(item)
+            state = State(fields["state"])
+            if fields["stateShard"] != state_shard(state, order_id):
+                raise EntryUnreadable(f"order {order_id}: stateShard does not agree with the state {state}; {_REMEDY}")
+            return cls._of(fields)
+        except KeyError as error:
+            raise EntryUnreadable(f"order {order_id}: its item has no {error}; {_REMEDY}") from None
+        except (TypeError, ValueError, AttributeError):
+            raise EntryUnreadable(f"order {order_id}: its item has an unknown state or type; {_REMEDY}") from None
+
+    @classmethod
+    def _of(cls, fields: Mapping[str, Any]) -> "LedgerEntry":
         return cls(
             order_id=fields["orderId"],
             state=State(fields["state"]),
@@ -134,6 +208,7 @@ class LedgerEntry:
                     step["attempt"],
                     step.get("detail"),
                     step.get("executionArn"),
+                    step.get("formerDigest"),
                 )
                 for step in fields["history"]
             ),
@@ -144,6 +219,8 @@ class LedgerEntry:
             error=fields.get("error"),
             conflicts=tuple(fields.get("conflicts", ())),
             execution_status=fields.get("executionStatus"),
+            resume_from=fields.get("resumeFrom"),
+            forgotten_at=fields.get("forgottenAt"),
         )
 
 

@@ -22,14 +22,16 @@ from shared.errors import (
     OrderCancelled,
     OrderConflict,
     OrderEnded,
+    OrderForgotten,
     OrderInProgress,
     PermanentError,
     TooManyStarts,
     bare_class_name,
 )
 from shared.executions.names import OrderExecution, refuse_attempt_after_last
-from shared.ledger.entry import End, LedgerEntry
-from shared.ledger.states import RETRYABLE, TERMINAL, State, predecessors
+from shared.ledger.conflict import conflict_errors
+from shared.ledger.entry import RESUMED, End, LedgerEntry
+from shared.ledger.states import PATH, RETRYABLE, TERMINAL, State, predecessors
 from shared.ledger.table import Condition, LedgerWriter, Refused, Written, unchanged
 from shared.orders.order import Order
 
@@ -40,13 +42,20 @@ ledger's policy tries, so that an outage of the ledger is ridden out."""
 MAX_RESULT_BYTES: Final = 16 * 1024
 """The limit for a result as JSON text: the item also holds the order, the enrichment and the history."""
 
+MAX_CONFLICT_LENGTH: Final = 1_000
+"""The limit for the part of an `OrderConflict` that says which fields differ, in characters."""
+
 
 @dataclass(frozen=True)
 class Claimed:
-    """The execution owns the order. `starts` is how often enrich began; `enrichment` is the recorded one, if any."""
+    """The execution owns the order. `starts` is how often enrich began; `enrichment` is the recorded one, if any.
+
+    `resumed`: the attempt has the enrichment of the attempt before, and does not wait again.
+    """
 
     starts: int
     enrichment: Mapping[str, Any] | None = None
+    resumed: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,21 +77,21 @@ class Ledger:
     """The writes of an order's owner. It never reads: the orchestrator has no permission to.
 
     Every method raises the errors of `LedgerWriter`. All but `claim` also raise `OrderInProgress` when another
-    execution owns the order, `OrderCancelled` or `OrderEnded` when the order has ended, and `IllegalTransition` when
-    the state table does not allow the transition.
+    execution owns the order, `OrderCancelled`, `OrderEnded` or `OrderForgotten` when the order has ended, and
+    `IllegalTransition` when the state table does not allow the transition.
     """
 
     def __init__(self, writer: LedgerWriter) -> None:
         self._writer = writer
 
     def claim(self, order: Order, me: OrderExecution) -> Claimed | AlreadyCompleted:
-        """The first write of an execution: RECEIVED and ENRICHING.
+        """The first write of an execution: RECEIVED and ENRICHING, and up to WAITING when the attempt is resumed.
 
         Writes nothing and raises `TooManyAttempts`, `OrderConflict`, `OrderInProgress`, `OrderCancelled`, `OrderEnded`,
-        or `TooManyStarts` when enrich has begun MAX_STARTS times in this attempt.
+        `OrderForgotten`, or `TooManyStarts` when enrich has begun MAX_STARTS times in this attempt.
         """
         refuse_attempt_after_last(me.order_id, me.attempt)
-        starts = 1
+        claimed = Claimed(1)
         outcome = self._begin_enriching(order, me, after=None)
         while isinstance(outcome, Refused):  # after a lost race, decide again from the winner's item
             found = outcome.entry
@@ -90,22 +99,20 @@ class Ledger:
                 if found.state in TERMINAL:
                     raise _refusal(found)
                 if State.ENRICHED in found.reached:
-                    return Claimed(found.starts, found.enrichment)
+                    return Claimed(found.starts, found.enrichment, found.was_resumed)
                 if found.starts >= MAX_STARTS:
                     raise TooManyStarts(f"enrich began {found.starts} times in attempt {found.attempt}")
-                starts = found.starts + 1
+                claimed = Claimed(found.starts + 1)
                 outcome = self._count_start(found)
             elif found.may_be_followed_by(me):
-                outcome = self._begin_enriching(order, me, after=found)
+                claimed, outcome = self._begin_next(order, me, found)
             elif found.order_digest != order.digest():
-                raise OrderConflict(
-                    f"order {found.order_id} is known with another body: {found.state}, {found.execution_arn}"
-                )
-            elif found.state is State.COMPLETED:
+                raise OrderConflict(f"{_conflict(order, found)}; it is {found.state}, {found.execution_arn}")
+            elif found.state is State.COMPLETED and found.forgotten_at is None:
                 return AlreadyCompleted(found.enrichment or {}, found.result or {})
             else:
                 raise _refusal(found)
-        return Claimed(starts)
+        return claimed
 
     def enriched(self, me: OrderExecution, enrichment: Mapping[str, Any]) -> Mapping[str, Any]:
         """ENRICHED and WAITING, with the enricher's answer. Returns the recorded enrichment."""
@@ -139,6 +146,15 @@ class Ledger:
 
     def _begin_enriching(self, order: Order, me: OrderExecution, after: LedgerEntry | None) -> Written | Refused:
         return self._writer.begin(order, me, (State.RECEIVED, State.ENRICHING), after, fields={"enrichStarts": 1})
+
+    def _begin_next(self, order: Order, me: OrderExecution, after: LedgerEntry) -> tuple[Claimed, Written | Refused]:
+        """Begin the attempt after that of `after`, with its enrichment when the attempt is resumed."""
+        if not after.resumes_with(order):
+            return Claimed(1), self._begin_enriching(order, me, after)
+        states = PATH[: PATH.index(State.WAITING) + 1]
+        fields = {"enrichStarts": 0, "enrichment": after.enrichment}
+        outcome = self._writer.begin(order, me, states, after, fields=fields, why=RESUMED)
+        return Claimed(0, after.enrichment, resumed=True), outcome
 
     def _count_start(self, mine: LedgerEntry) -> Written | Refused:
         """Count one more start of enrich."""
@@ -176,9 +192,20 @@ def _written_before(found: LedgerEntry, me: OrderExecution, targets: Sequence[St
     raise IllegalTransition(f"order {me.order_id} cannot go from {found.state} to {targets[0]}")
 
 
+def _conflict(order: Order, found: LedgerEntry) -> str:
+    """What is known of the first order and what differs, in field names. At most MAX_CONFLICT_LENGTH characters."""
+    first, *different = conflict_errors(order, found)
+    text = (
+        ": ".join([first.reason, ", ".join(error.logged_field for error in different)]) if different else first.reason
+    )
+    return text[:MAX_CONFLICT_LENGTH]
+
+
 def _refusal(found: LedgerEntry) -> PermanentError:
     """The error for an execution whose write was refused: the order has ended, or another execution owns it."""
     state = f"order {found.order_id} is {found.state} (attempt {found.attempt}, {found.execution_arn})"
+    if found.forgotten_at is not None:
+        return OrderForgotten(f"{state} and was forgotten")
     if found.state is State.CANCELLED:
         return OrderCancelled(state)
     if found.state in TERMINAL:

@@ -37,6 +37,9 @@ MEANINGS: Mapping[State, str] = {
 }
 """What each state says about the order, for the documentation."""
 
+PATH = (State.RECEIVED, State.ENRICHING, State.ENRICHED, State.WAITING, State.FINALIZING, State.COMPLETED)
+"""The states of an attempt that completes, in order."""
+
 RETRYABLE = frozenset({State.FAILED, State.TIMED_OUT, State.STOPPED})
 """Terminal states that a new attempt may follow."""
 

@@ -13,6 +13,7 @@ from the winner's item, without another read.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -20,8 +21,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from shared.aws.clock import utc_now
 from shared.errors import LedgerRejected, LedgerUnavailable, OrderUnknown
 from shared.executions.names import OrderExecution
-from shared.ledger.entry import STATE_INDEX, LedgerEntry, Transition, marshalled, state_shard, state_shards
-from shared.ledger.states import State
+from shared.ledger.entry import ORDERS_INDEX, LedgerEntry, Transition, marshalled, state_shard, state_shards
+from shared.ledger.states import TERMINAL, State
 from shared.orders.order import Order
 
 if TYPE_CHECKING:
@@ -46,10 +47,15 @@ NO_ITEM: Final = Condition("attribute_not_exists(orderId)")
 
 
 def unchanged(entry: LedgerEntry) -> Condition:
-    """The item still has the owner and the history of `entry`."""
-    return Condition(
-        "executionArn = :owner AND version = :version", {":owner": entry.execution_arn, ":version": entry.version}
-    )
+    """The item still has the owner, the history and the `resumeFrom` of `entry`, and was not forgotten.
+
+    The last two change without a transition.
+    """
+    same = "executionArn = :owner AND version = :version AND attribute_not_exists(forgottenAt)"
+    values = {":owner": entry.execution_arn, ":version": entry.version}
+    if entry.resume_from is None:
+        return Condition(f"{same} AND attribute_not_exists(resumeFrom)", values)
+    return Condition(f"{same} AND resumeFrom = :resume", {**values, ":resume": entry.resume_from})
 
 
 @dataclass(frozen=True)
@@ -80,10 +86,11 @@ class LedgerReader:
             response = self._client.get_item(TableName=self._table, Key=_key(order_id), ConsistentRead=True)
         return LedgerEntry.of(response["Item"]) if "Item" in response else None
 
-    def in_state(self, state: State, limit: int = 100, updated_before: str | None = None) -> list[str]:
-        """The ids of up to `limit` orders in a state, least recently updated first (an eventually consistent read).
+    def in_state(self, state: State, limit: int = 100, updated_before: str | None = None) -> list[tuple[str, str]]:
+        """Up to `limit` orders in a state, least recently updated first (an eventually consistent read).
 
-        `updated_before`, a time in the ledger's format, leaves out orders that were updated at or after it.
+        Each is the time of its last transition and its id: `(updatedAt, orderId)`. `updated_before`, a time in the
+        ledger's format, leaves out orders that were updated at or after it.
         """
         condition, values = "stateShard = :shard", {}
         if updated_before is not None:
@@ -93,26 +100,36 @@ class LedgerReader:
         for shard in state_shards(state):
             pages = query.paginate(
                 TableName=self._table,
-                IndexName=STATE_INDEX,
+                IndexName=ORDERS_INDEX,
                 KeyConditionExpression=condition,
                 ExpressionAttributeValues=marshalled({":shard": shard, **values}),
                 PaginationConfig={"MaxItems": limit, "PageSize": min(limit, _PAGE)},
             )
             with _translated():
                 found += [(item["updatedAt"]["S"], item["orderId"]["S"]) for page in pages for item in page["Items"]]
-        return [order_id for _, order_id in sorted(found)[:limit]]
+        return sorted(found)[:limit]
 
 
 class LedgerWriter:
     """Conditional updates of the ledger, none of which reads. `now` gives the time of a transition.
 
+    `retention` is how long the item of an order is kept after its end; None or zero for ever. Each write of an end sets
+    the time at which DynamoDB may delete the item, and the next attempt's first write removes it.
+
     A request is sent once: the caller's policy retries. Every method raises `LedgerUnavailable` (throttled, failed, no
     answer), `LedgerRejected` (a permanent error), or `OrderUnknown` when the condition needs an item and there is none.
     """
 
-    def __init__(self, client: "DynamoDBClient", table: str, now: Callable[[], str] = utc_now) -> None:
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        now: Callable[[], str] = utc_now,
+        retention: timedelta | None = None,
+    ) -> None:
         self._client = client
         self._table = table
+        self.retention = retention
         self.now = now
 
     def begin(
@@ -124,16 +141,21 @@ class LedgerWriter:
         *,
         fields: Mapping[str, Any],
         detail: str | None = None,
+        why: str | None = None,
     ) -> Written | Refused:
         """Write an attempt's owner, order and first transitions: `states`, of which the first is RECEIVED.
 
-        `after` is the entry of the attempt before, None for the first attempt. `detail` is that of the last transition.
+        `after` is the entry of the attempt before, None for the first attempt. `why` is the detail of the first
+        transition, by default that of a retry; `detail` is that of the others.
         """
         condition = NO_ITEM if after is None else unchanged(after)
-        why = None if after is None else _retry_of(after, order)
+        former = None
+        if after is not None:
+            why = why or _retry_of(after, order)
+            former = after.order_digest if after.order_digest != order.digest() else None
         at = self.now()
         first, *rest = states
-        steps = [Transition(first, at, owner.attempt, why, owner.arn)]
+        steps = [Transition(first, at, owner.attempt, why, owner.arn, former)]
         steps += [Transition(state, at, owner.attempt, detail) for state in rest]
         whole = {
             "attempt": owner.attempt,
@@ -144,7 +166,10 @@ class LedgerWriter:
             # The attempt before may have left these.
             "enrichment": None,
             "error": None,
+            "errorType": None,
             "executionStatus": None,
+            "resumeFrom": None,
+            "expiresAt": None,
         }
         return self._append(owner.order_id, steps, whole | dict(fields), condition)
 
@@ -170,7 +195,8 @@ class LedgerWriter:
         kept = {name: value for name, value in fields.items() if value is not None}
         removed = [f"#{name}" for name in fields if name not in kept]
         sets = [f"#{name} = :{name}" for name in kept] + ([appended] if appended else [])
-        expression = "SET " + ", ".join(sets) + (" REMOVE " + ", ".join(removed) if removed else "")
+        clauses = {"SET": sets, "REMOVE": removed}
+        expression = " ".join(f"{clause} {', '.join(actions)}" for clause, actions in clauses.items() if actions)
         try:
             with _translated():
                 self._client.update_item(
@@ -196,7 +222,13 @@ class LedgerWriter:
     ) -> Written | Refused:
         """Append to the history, and set the state to the last of `steps`."""
         last = steps[-1]
-        moved = {"state": last.state, "stateShard": state_shard(last.state, order_id), "updatedAt": last.at}
+        moved: dict[str, Any] = {
+            "state": last.state,
+            "stateShard": state_shard(last.state, order_id),
+            "updatedAt": last.at,
+        }
+        if self.retention and last.state in TERMINAL:
+            moved["expiresAt"] = int((datetime.fromisoformat(last.at) + self.retention).timestamp())
         values = {":steps": [step.stored() for step in steps], ":count": len(steps), ":none": [], ":zero": 0}
         return self.update(
             order_id,

@@ -51,6 +51,30 @@ class EnrichedData(BaseModel):
     totals: Totals
 
 
+_NAME = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,255}$")]
+
+
+class UnusableItem(BaseModel):
+    """An item of a table that no order can be enriched with: an attribute has another DynamoDB type than `expected`.
+
+    It has names and types only, no value: the reason is logged. The order's own field `key` is the item's key.
+    """
+
+    model_config = _MODEL
+
+    table: _NAME
+    key: _NAME
+    attribute: _NAME
+    type: _NAME
+    expected: _NAME
+
+    def __str__(self) -> str:
+        return (
+            f"the item of table {self.table} with the order's {self.key}:"
+            f" attribute {self.attribute} has type {self.type}, not {self.expected}"
+        )
+
+
 class Enrichment(BaseModel):
     """The enricher's whole answer, as the response schema contains it."""
 

@@ -8,30 +8,17 @@ have no trailing zeros, and keys are sorted.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Final
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticOmit
 
 from shared.errors import FieldError, InvalidOrder, OrderTooLarge
-from shared.orders.exact_json import field_path, parse_json
+from shared.orders.exact_json import Repeated, decode
 from shared.orders.fields import (
     MAX_ATTRIBUTES,
     MAX_CANONICAL_BYTES,
-    MAX_FIELDS,
     MAX_ITEMS,
     AttributeName,
     AttributeValue,
@@ -40,11 +27,13 @@ from shared.orders.fields import (
     Instant,
     Money,
     OrderId,
+    Quantity,
     Sku,
     at_most,
 )
 
-_MAX_FIELD_ERRORS: Final = 20
+# More than an order has. Pydantic would keep an error for each unknown field.
+_MAX_FIELDS: Final = 32
 
 _MODEL: Final = ConfigDict(
     frozen=True,
@@ -61,48 +50,8 @@ class Item(BaseModel):
     model_config = _MODEL
 
     sku: Sku
-    quantity: Annotated[int, Field(ge=1, le=1_000_000)]
+    quantity: Quantity
     unit_price: Money
-
-
-def _items(items: object, validate: ValidatorFunctionWrapHandler) -> object:
-    """Return the valid items, or raise the errors of the first invalid ones.
-
-    Pydantic's own loop is the fastest, so the loop that counts errors runs only when an item is invalid.
-    """
-    at_most(items, MAX_ITEMS, "items")
-    try:
-        return validate(items)
-    except ValidationError:
-        return _ITEMS_UNTIL_ENOUGH.validate_python(items, context=_ErrorCount())
-
-
-@dataclass
-class _ErrorCount:
-    """The number of errors found so far in the items of one order."""
-
-    found: int = 0
-
-
-def _until_enough(item: object, validate: ValidatorFunctionWrapHandler, info: ValidationInfo[_ErrorCount]) -> object:
-    """Validate an item, or skip it when the items before it have enough errors for the report."""
-    if info.context.found > _MAX_FIELD_ERRORS:
-        raise PydanticOmit
-    try:
-        return validate(item)
-    except ValidationError as error:
-        info.context.found += error.error_count()
-        raise
-
-
-_ITEMS_UNTIL_ENOUGH: Final = TypeAdapter(
-    tuple[
-        Annotated[
-            Item, BeforeValidator(lambda item: at_most(item, MAX_FIELDS, "fields")), WrapValidator(_until_enough)
-        ],
-        ...,
-    ]
-)
 
 
 class Order(BaseModel):
@@ -112,19 +61,29 @@ class Order(BaseModel):
 
     order_id: OrderId
     customer_id: CustomerId | None = None
-    items: Annotated[tuple[Item, ...], Field(strict=False, fail_fast=True), WrapValidator(_items)] = ()
+    items: Annotated[
+        tuple[Item, ...],
+        Field(strict=False, fail_fast=True, max_length=MAX_ITEMS),
+        BeforeValidator(lambda items: at_most(items, MAX_ITEMS)),
+    ] = ()
     currency: Currency | None = None
     placed_at: Instant | None = None
     attributes: Annotated[
         dict[AttributeName, AttributeValue],
         Field(max_length=MAX_ATTRIBUTES),
-        BeforeValidator(lambda attributes: at_most(attributes, MAX_ATTRIBUTES, "attributes")),
+        BeforeValidator(lambda attributes: at_most(attributes, MAX_ATTRIBUTES)),
+        AfterValidator(lambda attributes: {name: value for name, value in attributes.items() if value is not None}),
     ] = {}
 
     @model_validator(mode="before")
     @classmethod
-    def _few_fields(cls, data: object) -> object:
-        return at_most(data, MAX_FIELDS, "fields")
+    def _without_nulls(cls, data: object) -> object:
+        """The set fields: null means unset for every field that need not be set."""
+        at_most(data, _MAX_FIELDS)
+        if isinstance(data, dict) and None in data.values():
+            optional = {field.alias for field in cls.model_fields.values() if not field.is_required()}
+            return {name: value for name, value in data.items() if value is not None or name not in optional}
+        return data
 
     def canonical(self) -> dict[str, Any]:
         """The order as JSON data, without unset and empty fields."""
@@ -132,6 +91,11 @@ class Order(BaseModel):
 
     def canonical_bytes(self) -> bytes:
         """The canonical form as UTF-8 JSON."""
+        return self._canonical_bytes
+
+    @cached_property
+    def _canonical_bytes(self) -> bytes:
+        # Made once, because an order is frozen; `model_copy` with changes would keep it, and nothing makes such a copy.
         return json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
     def digest(self) -> str:
@@ -144,18 +108,23 @@ def parse_order(text: str) -> Order:
 
     Raises `NotJson`, `InvalidOrder` or `OrderTooLarge`. Each lists fields and reasons, never a value of the order.
     """
-    return order_from(parse_json(text))
+    decoded = decode(text)
+    if decoded.repeated:
+        raise _invalid(decoded.data, decoded.repeated)
+    return order_from(decoded.data)
 
 
 def order_from(data: object) -> Order:
-    """Read an order from JSON data, as `parse_json` or the ledger returns it.
+    """Read an order from JSON data, as `decode` or the ledger returns it.
 
     Raises `InvalidOrder` or `OrderTooLarge`.
     """
     try:
         order = Order.model_validate(data)
-    except ValidationError as error:
-        raise InvalidOrder(_field_errors(error)) from None
+    except ValidationError:
+        # What pydantic found is not all: it stops early. The reasons are looked for only now, so they cost an order
+        # without a mistake nothing.
+        raise _invalid(data) from None
     size = len(order.canonical_bytes())
     if size > MAX_CANONICAL_BYTES:
         reason = f"{size} bytes in canonical form, more than the {MAX_CANONICAL_BYTES} allowed"
@@ -163,8 +132,7 @@ def order_from(data: object) -> Order:
     return order
 
 
-def _field_errors(error: ValidationError) -> list[FieldError]:
-    """Return the first 20 errors, and `and more` after them if there are more."""
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    listed = [FieldError(field_path(problem["loc"]), problem["msg"]) for problem in problems[:_MAX_FIELD_ERRORS]]
-    return [*listed, FieldError("", "and more")] if len(problems) > len(listed) else listed
+def _invalid(data: object, repeated: Repeated = ()) -> InvalidOrder:
+    from shared.orders.mistakes import mistakes_in  # noqa: PLC0415  # only for a reject: an import is cold start
+
+    return InvalidOrder(mistakes_in(data, repeated))
