@@ -14,12 +14,12 @@ def main(command: str, *arguments: str) -> int:
     demo = import_module("tools.demo") if command == "demo" else None
     cli = import_module("durable_local.cli")
     pipeline = import_module("tools.pipeline")
-    sample_data = import_module("tools.sample_data")
+    background = import_module("tools.console.background")
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         if demo:
             return int(demo.main(*arguments))
-        return int(cli.main([command, *arguments], sample_data.prepare, pipeline.SETTINGS))
+        return int(cli.main([command, *arguments], background.prepare, pipeline.SETTINGS))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -5,7 +5,9 @@ The exit status is 0 only if every order has the expected state, every bad messa
 reason code, and no message is left in a queue.
 """
 
+import argparse
 import json
+import os
 import re
 import time
 from collections import Counter
@@ -24,7 +26,7 @@ from durable_local.faults import Kill, Rule
 from shared.ledger.entry import LedgerEntry
 from shared.ledger.states import TERMINAL, State
 from shared.ledger.table import LedgerReader
-from tools.pipeline import local_stack
+from tools.pipeline import SETTINGS, local_stack
 from tools.printable import printable
 from tools.sample_data import load_samples
 
@@ -75,11 +77,17 @@ class Demo:
         self._outputs = stack.outputs
         self.ledger = LedgerReader(stack.client("dynamodb"), stack.outputs["LedgerTableName"])
 
-    def send(self, bodies: list[str]) -> None:
-        """Send messages to the orders queue, ten in each request."""
+    def send(self, bodies: list[str]) -> dict[str, str]:
+        """Send messages to the orders queue, ten in each request. Returns the bodies by message id."""
+        sent: dict[str, str] = {}
         for start in range(0, len(bodies), 10):
-            entries = [{"Id": str(i), "MessageBody": body} for i, body in enumerate(bodies[start : start + 10])]
-            self._sqs.send_message_batch(QueueUrl=self._outputs["OrdersQueueUrl"], Entries=entries)
+            batch = bodies[start : start + 10]
+            answer = self._sqs.send_message_batch(
+                QueueUrl=self._outputs["OrdersQueueUrl"],
+                Entries=[{"Id": str(place), "MessageBody": body} for place, body in enumerate(batch)],
+            )
+            sent.update((entry["MessageId"], batch[int(entry["Id"])]) for entry in answer["Successful"])
+        return sent
 
     def invoke(self, order: dict[str, Any]) -> dict[str, Any]:
         """Invoke the alias directly, wait for the end of the execution, and return its result."""
@@ -155,7 +163,7 @@ def run(stack: LocalStack) -> None:
     killing = stack.faults.add(KILL)
     console.print(f"sending {PURCHASES} purchases, {len(accepted)} special orders and {len(bad)} bad messages")
     demo.send(purchases + accepted + bad)
-    (killed,) = stack.faults.wait(killing, patience_seconds=TIMEOUT_SECONDS)
+    (killed,) = stack.faults.wait(killing, timeout_seconds=TIMEOUT_SECONDS)
     console.print(f"killed (SIGKILL) process {killed.request.pid} of the orchestrator in the middle of {KILLED_ORDER}")
     entries = demo.wait_for_end(order_ids)
     console.print(f"sending {len(conflicting)} message with a known order id and another body")
@@ -220,15 +228,20 @@ def picture(recorded: Console) -> str:
 def main(*arguments: str) -> int:
     """Start a stack, run the demo and end the stack. Returns the exit status.
 
-    `--svg PATH` also writes the output to an SVG file. Send standard output to a pipe then: on a terminal the
-    progress bar prints many frames, and the file would show all of them.
+    `--template PATH` deploys that template, such as the one of `make build`. `--svg PATH` also writes the output to an
+    SVG file. Send standard output to a pipe then: on a terminal the progress bar prints many frames, and the file would
+    show all of them.
     """
-    svg = Path(arguments[1]) if arguments[:1] == ("--svg",) else None
+    parser = argparse.ArgumentParser(prog="python -m tools demo")
+    parser.add_argument("--template", type=Path, default=SETTINGS.template)
+    parser.add_argument("--svg", type=Path)
+    given = parser.parse_args(arguments)
+    svg: Path | None = given.svg
     console.record = svg is not None
-    console.print("starting a local stack and deploying template.yaml to it")
+    console.print(f"starting a local stack and deploying {os.path.relpath(given.template)} to it")
     began = time.monotonic()
     try:
-        with local_stack(faults=True) as stack:
+        with local_stack(faults=True, template=given.template.resolve()) as stack:
             console.print(f"  {stack.endpoint}, after {time.monotonic() - began:.0f} s")
             console.print(f"loaded {load_samples(stack)} customers")
             run(stack)

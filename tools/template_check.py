@@ -17,7 +17,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 TEMPLATE: Final = ROOT / "template.yaml"
 BIN: Final = ROOT / ".venv-sam" / "bin"
-# The linters must not ask AWS or phone home, and do not need to: a Region is all they want.
+# The linters must not call AWS or send usage data. They need only a Region.
 _ENVIRONMENT: Final = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -31,9 +31,10 @@ class TemplateError(Exception):
     """The template does not pass; the message is what the tool said of it."""
 
 
-def translated(template: Path = TEMPLATE) -> dict[str, Any]:
+def translated(template: Path = TEMPLATE, **parameters: str) -> dict[str, Any]:
     """The CloudFormation template that SAM makes of the file. Raises `TemplateError` where it cannot."""
-    text = _run(["python", "-m", "tools.sam_translation", str(template)])
+    given = (f"{name}={value}" for name, value in parameters.items())
+    text = _run(["python", "-m", "tools.sam_translation", str(template), *given])
     answer: dict[str, Any] = json.loads(text)
     return answer
 
@@ -41,12 +42,17 @@ def translated(template: Path = TEMPLATE) -> dict[str, Any]:
 def check(template: Path = TEMPLATE) -> None:
     """Raise `TemplateError` with what the linters find, if they find anything."""
     _run(["sam", "validate", "--lint", "--template-file", str(template)])
+    lint(translated(template))
+
+
+def lint(translation: dict[str, Any], *ignored: str) -> None:
+    """Raise `TemplateError` with what cfn-lint finds in a translated template, but for the checks that are ignored."""
     with tempfile.TemporaryDirectory() as directory:
-        translation = Path(directory) / f"{template.stem}-translated.json"
-        translation.write_text(json.dumps(translated(template), indent=2), encoding="utf-8")
-        # W3011 (a DeletionPolicy beside each UpdateReplacePolicy): SAM hands a function's UpdateReplacePolicy on to its
+        path = Path(directory) / "translated.json"
+        path.write_text(json.dumps(translation, indent=2), encoding="utf-8")
+        # W3011 (a DeletionPolicy with each UpdateReplacePolicy): SAM copies a function's UpdateReplacePolicy to its
         # alias, but not the reason in the function's metadata.
-        _run(["cfn-lint", "--ignore-checks", "W3011", "--template", str(translation)])
+        _run(["cfn-lint", "--ignore-checks", "W3011", *ignored, "--template", str(path)])
 
 
 def _run(command: Sequence[str]) -> str:
