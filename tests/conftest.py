@@ -1,6 +1,7 @@
-"""What every tier of tests shares: the template's tables, AWS settings that reach nothing real, what Lambda gives."""
+"""Fixtures for all tiers: the template's tables, AWS settings that reach no real service, Lambda's context."""
 
 import os
+import signal
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,17 +13,33 @@ from aws_lambda_powertools import Logger
 from awscli.customizations.cloudformation.yamlhelper import yaml_parse
 from moto import mock_aws
 
+from tests.moto_speed import create_routes
+
 ROOT = Path(__file__).parents[1]
+# A shell that runs the tests in the background ignores interrupts. Programs that a test interrupts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+LONGEST = ("tests/faults", "tests/e2e", "durable_local/tests", "tests/protocol")
+
+
+def pytest_collection_modifyitems(config, items):
+    """The files that take longest come first, so that all processes of `make test` end at about the same time."""
+
+    def place(item):
+        folder = item.path.relative_to(config.rootpath).as_posix()
+        return next((number for number, tier in enumerate(LONGEST) if folder.startswith(tier)), len(LONGEST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
 def template():
-    """template.yaml as it is written, intrinsic functions in their long form."""
+    """template.yaml without SAM's translation, with intrinsic functions in their long form."""
     return yaml_parse((ROOT / "template.yaml").read_text())
 
 
 def set_lambda_variables(monkeypatch):
-    """The AWS variables of a function on Lambda, and none of the user's: handlers make their clients from them."""
+    """The AWS variables of a function on Lambda, and none of the user's. Handlers create their clients from them."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name, value in {
@@ -38,12 +55,13 @@ def set_lambda_variables(monkeypatch):
 @pytest.fixture(scope="session")
 def session():
     """boto3's session in all tests with moto: it reads the model of a service once, which takes 0.1 seconds."""
+    create_routes("lambda")
     return boto3.Session()
 
 
 @pytest.fixture
 def aws(monkeypatch, session):
-    """moto in place of AWS, empty for each test."""
+    """moto instead of AWS, empty for each test."""
     set_lambda_variables(monkeypatch)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
     with mock_aws(config={"core": {"reset_boto3_session": False}}):
@@ -56,10 +74,13 @@ def dynamodb(aws):
 
 
 def create_table(dynamodb, template, resource):
-    """The table that the template describes, in moto."""
+    """The template's table in moto."""
     properties = template["Resources"][resource]["Properties"]
     wanted = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
-    dynamodb.create_table(TableName=resource, **{key: properties[key] for key in wanted if key in properties})
+    options = {key: properties[key] for key in wanted if key in properties}
+    if "StreamSpecification" in properties:  # CloudFormation enables a stream that has a view type
+        options["StreamSpecification"] = {"StreamEnabled": True, **properties["StreamSpecification"]}
+    dynamodb.create_table(TableName=resource, **options)
     return resource
 
 
@@ -80,7 +101,7 @@ def customers_table(dynamodb, template):
 
 @pytest.fixture
 def log():
-    """Where `logger` writes."""
+    """The stream to which `logger` writes."""
     return StringIO()
 
 
@@ -92,7 +113,7 @@ def logger(log):
 
 @pytest.fixture
 def lambda_context():
-    """What Lambda passes beside an event, with half a minute left."""
+    """Lambda's context of an invocation with half a minute left."""
     return SimpleNamespace(
         function_name="orders-Function",
         memory_limit_in_mb=1024,

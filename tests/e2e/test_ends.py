@@ -10,8 +10,7 @@ from shared.errors import IllegalTransition
 from shared.executions.client import ExecutionsClient
 from shared.ledger.states import State
 from shared.ledger.table import LedgerTable
-from tests.e2e.conftest import DeployedPipeline
-from tests.e2e.test_pipeline import COMPLETED, new_id, states
+from tests.e2e.deployed_pipeline import COMPLETED, DeployedPipeline, new_id, states
 from tools.operations.cancel import cancel
 from tools.operations.retry import retry
 from tools.pipeline import local_stack
@@ -158,7 +157,7 @@ def test_a_conflict_that_only_the_orchestrator_sees_is_rejected_once(pipeline):
     assert pipeline.ledger.get(order.order_id).order == order.order
 
 
-def test_a_bad_direct_invoke_is_logged_by_exactly_one_sweep(pipeline):
+def test_a_bad_asynchronous_invoke_is_rejected_by_exactly_one_sweep(pipeline):
     with pipeline.status_changes_lost():
         answer = pipeline.functions.invoke(
             FunctionName=pipeline.outputs["DurableOrderProcessorArn"], InvocationType="Event", Payload=b'"no order"'
@@ -175,7 +174,10 @@ def test_a_bad_direct_invoke_is_logged_by_exactly_one_sweep(pipeline):
             return lines if ended >= ended_before + 2 else None
 
         lines = pipeline.until(both, "the last lines of both sweeps")
-    assert [line["message"] for line in lines if line.get("executionArn") == arn] == ["execution without an order"]
+    assert [line["message"] for line in lines if line.get("executionArn") == arn] == ["order rejected"]
+    assert pipeline.rejects_of(arn) == 1
+    reject = pipeline.rejected('"no order"')
+    assert (reject["reasonCode"], reject["sourceMessageId"]) == ("INVALID_ORDER", arn)
 
 
 def test_the_sweep_ends_orders_whose_status_changes_were_lost(pipeline):

@@ -3,20 +3,12 @@
 import json
 from itertools import islice
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
+from tests.e2e.deployed_pipeline import COMPLETED, new_id, states
+
 SAMPLES = Path(__file__).parents[2] / "samples"
-COMPLETED = ["RECEIVED", "ENRICHING", "ENRICHED", "WAITING", "FINALIZING", "COMPLETED"]
-
-
-def new_id(prefix="E2E"):
-    return f"{prefix}-{uuid4().hex[:12]}"
-
-
-def states(entry):
-    return [step.state.value for step in entry.history]
 
 
 def raw_invoke(pipeline, function_name, order, **arguments):
@@ -180,15 +172,15 @@ def test_the_log_of_every_function_contains_the_order_id(pipeline):
         assert pipeline.until(lines, f"a line of {function}")
 
 
-def test_five_hundred_real_purchases_complete_once_each(pipeline):
+def test_a_hundred_real_purchases_complete_once_each(pipeline):
     with (SAMPLES / "cdnow_orders.jsonl").open() as lines:
-        bodies = [line.strip() for line in islice(lines, 1000, 1500)]
+        bodies = [line.strip() for line in islice(lines, 1000, 1100)]
     order_ids = [json.loads(body)["orderId"] for body in bodies]
     pipeline.send(bodies)
     entries = pipeline.wait_for_end(order_ids)
-    assert [states(entries[order_id]) for order_id in order_ids] == [COMPLETED] * 500
+    assert [states(entries[order_id]) for order_id in order_ids] == [COMPLETED] * 100
     owners = {entries[order_id].execution_arn for order_id in order_ids}
     ran = {e["DurableExecutionArn"] for e in pipeline.executions() if "-CDNOW-" in e["DurableExecutionName"]}
     assert ran == owners
-    assert len(owners) == 500
+    assert len(owners) == 100
     pipeline.drained()

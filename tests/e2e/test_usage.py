@@ -1,4 +1,4 @@
-"""The commands of docs/usage.md, run as written in one shell, and their output compared with the output shown there."""
+"""The commands of the documents, run as written in one shell, and their output compared with the output shown there."""
 
 import re
 import subprocess
@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 USAGE = (ROOT / "docs" / "usage.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 BLOCK = re.compile(r"```sh\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DOTALL)
 # Times, unique ids and the hash of a stack differ from run to run.
 VARYING = re.compile(
@@ -15,9 +16,9 @@ VARYING = re.compile(
 )
 
 
-def commands():
-    blocks = [(sh, shown) for sh, shown in BLOCK.findall(USAGE) if not sh.startswith("make up")]
-    assert len(blocks) >= 8
+def commands(text, at_least):
+    blocks = [(sh, shown) for sh, shown in BLOCK.findall(text) if not sh.startswith("make up")]
+    assert len(blocks) >= at_least
     return blocks
 
 
@@ -63,7 +64,7 @@ def shell(stack, tmp_path):
 
 
 def test_the_commands_of_the_usage_page_print_the_output_shown(shell, pipeline):
-    for sh, shown in commands():
+    for sh, shown in commands(USAGE, at_least=8):
         if not shown:
             shell.run(sh)
             shell.remember(sh)
@@ -72,3 +73,14 @@ def test_the_commands_of_the_usage_page_print_the_output_shown(shell, pipeline):
             assert matches, output
         else:
             pipeline.until(lambda sh=sh, shown=shown: prints(shell, sh, shown)[0], f"{sh}\nto print\n{shown}")
+
+
+def test_the_commands_of_the_operations_page_bring_a_dead_letter_back(shell, pipeline):
+    connect, *_ = (sh for sh, _ in commands(USAGE, at_least=8) if sh.startswith("output()"))
+    shell.remember(connect)
+    (start, _), (watch, shown), *_ = commands(OPERATIONS, at_least=2)
+    pipeline.sqs.send_message(QueueUrl=pipeline.outputs["OrdersDlqUrl"], MessageBody='{"orderId": "FROM-THE-DLQ"}')
+    shell.run(start)
+    shell.remember(start.partition("aws sqs start-message-move-task")[0])
+    pipeline.until(lambda: prints(shell, watch, shown)[0], f"{watch}\nto print\n{shown}")
+    assert pipeline.ended("FROM-THE-DLQ").state == "COMPLETED"

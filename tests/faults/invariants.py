@@ -1,29 +1,30 @@
-"""What must be true once nothing moves any more, whatever went wrong before. Each violation is a sentence.
+"""What must be true after all work has ended, whatever failed before. Each violation is a sentence.
 
-- Every accepted order is in exactly one terminal state, by a history of legal steps without gap or repeat, in ascending
-  attempts with one owner each.
-- One execution for each order and attempt, and no attempt that nobody asked for.
+- Every accepted order is in exactly one terminal state, with a history of legal transitions without gap or repeat, in
+  ascending attempts with one owner each.
+- There is one execution for each order and attempt, and no attempt that was not requested.
 - The ledger and Lambda agree on every end: the table "Which ends agree" of docs/architecture.md.
-- Every execution that ended badly left its trace in an order, or has a mark: nobody has to look at it again.
-- Every message is done with, rejected with its reason, or in the dead-letter queue; nothing is left in a queue.
+- Every execution that ended without success is recorded in an order, or has a mark: nobody has to examine it again.
+- Every message is processed, rejected with its reason, or in the dead-letter queue; no other queue has a message.
+- Every transition has its event and is counted, and no event tells of a transition that is not in the ledger.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from ingest.messages import order_in
 from shared.errors import REFUSALS, InvalidOrder, OrderConflict
 from shared.executions.names import ExecutionName, execution_of, stack_hash
 from shared.ledger.entry import LedgerEntry, Transition
 from shared.ledger.settlement import MAX_CONFLICTS
 from shared.ledger.states import RETRYABLE, TERMINAL, TRANSITIONS, State
 from shared.orders.order import Order, parse_order
+from tests.faults.events import Event, of_ledger, states_of_ledger
 from tests.faults.observed import NOT_ENDED, Message, Observed, Record
 
-ENDED_BADLY = frozenset({"FAILED", "TIMED_OUT", "STOPPED"})
+UNSUCCESSFUL = frozenset({"FAILED", "TIMED_OUT", "STOPPED"})
 REFUSED = frozenset(refusal.__name__ for refusal in REFUSALS)
 AGREEING = {
     State.COMPLETED: "SUCCEEDED",
@@ -32,17 +33,17 @@ AGREEING = {
     State.STOPPED: "STOPPED",
     State.CANCELLED: "STOPPED",
 }
-# Ends that the pipeline itself writes: the execution may end otherwise before it can say so to Lambda. Cancel writes
-# its own, so an execution that was ending anyway may have ended otherwise too.
+# The pipeline writes these ends itself, before the execution ends on Lambda. So the execution may still end in another
+# way.
 WRITTEN_BEFORE_THE_END = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
 
 
 @dataclass
 class Sent:
-    """What was put in, and what operators did.
+    """The input of a run, and the actions of operators.
 
-    `messages` on the orders queue: their ids and bodies. `direct`: the bodies of invokes of the alias without a name.
-    `corrections`: the bodies that orders were retried with. `retries`: how often one was started, by order id.
+    `messages`: the bodies sent to the orders queue, by message id. `direct`: the bodies of direct invokes without a
+    name. `corrections`: the corrected bodies of retries. `retries`: the number of started retries, by order id.
     """
 
     messages: dict[str, str] = field(default_factory=dict)
@@ -60,7 +61,7 @@ class Sent:
 
 
 def violations(observed: Observed, sent: Sent) -> list[str]:
-    """None, if all is as it must be."""
+    """All violations; empty if everything is correct."""
     return [
         *(f"{count} messages are left in {queue}" for queue, count in observed.left.items() if count),
         *(sentence for entry in observed.entries.values() for sentence in history_faults(entry)),
@@ -70,11 +71,38 @@ def violations(observed: Observed, sent: Sent) -> list[str]:
         *_executions(observed, sent),
         *_ends(observed),
         *_unmarked(observed),
+        *_events(observed),
     ]
 
 
+def repeated_events(observed: Observed, redeliveries: int, set_back: Collection[str] = ()) -> Iterator[str]:
+    """Events that were published more often than their batch was delivered.
+
+    `set_back`: the orders whose item was replaced by an older one, so that they reach states a second time.
+    """
+    for event, count in Counter(observed.events or ()).items():
+        if count > 1 + redeliveries + (event.order_id in set_back):
+            yield f"{_text(event)} was published {count} times, with {redeliveries} redeliveries"
+
+
+def _events(observed: Observed) -> Iterator[str]:
+    """Transitions without their event, events without their transition, and states that were counted too few times."""
+    if observed.events is None or observed.counted is None:
+        return
+    published, wanted = set(observed.events), of_ledger(observed.entries.values())
+    yield from (f"{_text(event)} was not published" for event in wanted - published)
+    yield from (f"{_text(event)} was published, and the ledger does not have it" for event in published - wanted)
+    for state, count in states_of_ledger(observed.entries.values()).items():
+        if observed.counted[state] < count:
+            yield f"{observed.counted[state]} transitions to {state} were counted, of {count} in the ledger"
+
+
+def _text(event: Event) -> str:
+    return f"the event {event.detail_type} of version {event.version} of order {event.order_id}"
+
+
 def history_faults(entry: LedgerEntry) -> Iterator[str]:
-    """What is wrong with one order's history."""
+    """The faults in one order's history."""
     order, steps = f"order {entry.order_id}", entry.history
     path = " ".join(step.state for step in steps)
     if entry.state not in TERMINAL:
@@ -113,7 +141,7 @@ def _orders_nobody_sent(observed: Observed, sent: Sent) -> Iterator[str]:
 
 
 def _messages(observed: Observed, sent: Sent) -> Iterator[str]:
-    """What became of each message of the orders queue."""
+    """Messages of the orders queue that were lost or wrongly rejected."""
     dead = {message.id for message in observed.dead}
     reasons: dict[str, set[str]] = {}
     for reject in observed.rejected:
@@ -156,21 +184,32 @@ def _is_corrected(entry: LedgerEntry, sent: Sent) -> bool:
 
 
 def _rejects(observed: Observed, sent: Sent) -> Iterator[str]:
-    """Every reject is one of a message, with its body unchanged, or of a conflict that the ledger has noted."""
+    """Rejects with no message, bad input or recorded conflict as their source, or with a changed body."""
+    inputs = {
+        record.arn: record.input
+        for record in observed.records
+        if record.status in UNSUCCESSFUL and _order_of(observed, record) is None
+    }
     conflicts = {c["executionArn"] for entry in observed.entries.values() for c in entry.conflicts}
     for reject in observed.rejected:
         source = _source(reject)
         if source in sent.messages:
             if reject.body != sent.messages[source]:
                 yield f"message {source} was rejected with another body: {reject.body[:80]}"
+        elif source in inputs:
+            if reject.body != inputs[source]:
+                yield f"the input of {source} was rejected with another body: {reject.body[:80]}"
         elif source not in conflicts:
-            yield f"a reject tells of {source}, which is neither a message sent nor a conflict noted"
-    for arn in conflicts - {_source(reject) for reject in observed.rejected}:
+            yield f"a reject tells of {source}, which is no message sent, no input without an order, no conflict noted"
+    rejected = {_source(reject) for reject in observed.rejected}
+    for arn in conflicts - rejected:
         yield f"the conflict of {arn} is noted and was not rejected"
+    for arn in inputs.keys() - rejected:
+        yield f"the input of {arn} is no order and was not rejected"
 
 
 def _executions(observed: Observed, sent: Sent) -> Iterator[str]:
-    """One for each order and attempt, beside the direct invokes."""
+    """Executions that have not ended, and more than one for an attempt, besides direct invokes."""
     named: Counter[tuple[str, int]] = Counter()
     unnamed: Counter[str] = Counter()
     for record in observed.records:
@@ -194,7 +233,7 @@ def _executions(observed: Observed, sent: Sent) -> Iterator[str]:
 
 
 def _ends(observed: Observed) -> Iterator[str]:
-    """Whether ledger and Lambda agree, for each execution that Lambda still has and that carries an order."""
+    """Ends on which the ledger and Lambda disagree, for each execution of an order that Lambda still has."""
     for record in observed.records:
         order = _order_of(observed, record)
         if order is None or record.status in NOT_ENDED:
@@ -211,9 +250,9 @@ def _ends(observed: Observed) -> Iterator[str]:
 
 
 def _unmarked(observed: Observed) -> Iterator[str]:
-    """Executions that ended badly, and of which neither an order nor a mark tells."""
+    """Executions that ended without success and are recorded neither in an order nor by a mark."""
     for record in observed.records:
-        if record.status not in ENDED_BADLY or record.arn in observed.marked:
+        if record.status not in UNSUCCESSFUL or record.arn in observed.marked:
             continue
         order = _order_of(observed, record)
         entry = observed.entries.get(order.order_id) if order else None
@@ -223,13 +262,13 @@ def _unmarked(observed: Observed) -> Iterator[str]:
 
 def _owner_ends(entry: LedgerEntry, record: Record) -> Iterator[str]:
     if entry.state not in TERMINAL:
-        return  # said of its history
+        return  # `history_faults` reports it
     agrees = (
         record.status == AGREEING[entry.state]
         or (entry.state is State.CANCELLED and record.error_type == "OrderCancelled")
         or (
             entry.state in WRITTEN_BEFORE_THE_END
-            and record.status in ENDED_BADLY
+            and record.status in UNSUCCESSFUL
             and record.status == entry.execution_status
         )
     )
@@ -243,17 +282,19 @@ def _owner_ends(entry: LedgerEntry, record: Record) -> Iterator[str]:
 
 
 def _earlier_owner_ends(entry: LedgerEntry, record: Record) -> Iterator[str]:
-    """The ledger notes how the execution of a failed attempt ended only until the next attempt."""
+    """The ledger has the execution status of a failed attempt only until the next attempt."""
     end = _end_of_attempt_owned_by(entry.history, record.arn)
-    if record.status != AGREEING.get(end.state) and (end.state is not State.FAILED or record.status not in ENDED_BADLY):
+    if record.status != AGREEING.get(end.state) and (
+        end.state is not State.FAILED or record.status not in UNSUCCESSFUL
+    ):
         yield (f"attempt {end.attempt} of order {entry.order_id} ended {end.state}, and its execution {record.status}")
 
 
 def _stranger_ends(observed: Observed, entry: LedgerEntry, record: Record, order: Order) -> Iterator[str]:
-    """An execution that never owned its order: refused, answered with the recorded result, or dead before it began."""
+    """An execution that never owned its order: refused, answered with the recorded result, or dead before its claim."""
     same = entry.order_digest == order.digest()
     me = execution_of(order, record.arn, observed.stack_id)
-    # One that was refused as a duplicate, before a retry changed the order's body, is no conflict.
+    # An execution that was refused as a duplicate, before a retry changed the order's body, is no conflict.
     was_a_duplicate = record.arn in observed.marked and entry.attempt > 1
     told = entry.has_conflict(record.arn) or len(entry.conflicts) >= MAX_CONFLICTS or was_a_duplicate
     if record.status == "SUCCEEDED":
@@ -286,13 +327,13 @@ def _source(reject: Message) -> str:
 
 def _order(body: str) -> Order | InvalidOrder:
     try:
-        return order_in(body)
+        return parse_order(body)
     except InvalidOrder as error:
         return error
 
 
 def _order_of(observed: Observed, record: Record) -> Order | None:
-    """What the execution was started with; None for what is no order, or not the one it is named for."""
+    """The order that the execution started with; None if the input is no order, or not the one in its name."""
     try:
         order = parse_order(record.input)
         execution_of(order, record.arn, observed.stack_id)

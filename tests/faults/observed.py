@@ -1,6 +1,7 @@
-"""What a run left behind: read from queues, ledger and Lambda's execution records, and from nothing else."""
+"""The state after a run, read from the queues, the ledger and Lambda's execution records only."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,9 +9,10 @@ from typing import Any
 
 from shared.ledger.entry import LedgerEntry
 from shared.ledger.states import TERMINAL
+from tests.faults.events import Consumer, Event
 
 NOT_ENDED = ["RUNNING", "PAUSING", "PAUSED"]
-QUEUES = ("OrdersQueueUrl", "StatusChangesQueueUrl", "StatusChangesDlqUrl")
+QUEUES = ("OrdersQueueUrl", "StatusChangesQueueUrl", "StatusChangesDlqUrl", "EventsDlqUrl")
 COUNTS = [
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
@@ -18,6 +20,9 @@ COUNTS = [
 ]
 READING_SECONDS = 60
 """How long a message is invisible while its queue is read."""
+
+EVENTS_SECONDS = 60
+"""How long the last events may take: a batch that failed is read again after a few seconds."""
 
 QUIET_SECONDS = 0.5
 THREADS = 8
@@ -34,7 +39,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Record:
-    """An execution as Lambda keeps it. `error_type` is the class's bare name."""
+    """An execution as Lambda returns it. `error_type` is the bare name of the class."""
 
     arn: str
     status: str
@@ -45,9 +50,10 @@ class Record:
 
 @dataclass(frozen=True)
 class Observed:
-    """Everything there is. `left` has the queues that should be empty, by the names of their outputs.
+    """Everything that was read. `left`: the number of messages in queues that should be empty, by output name.
 
-    `marked`: the ARNs of executions that the reconciler examined and that left no trace in an order.
+    `marked`: the ARNs of executions that the reconciler examined, and that are not recorded in any order. `events` and
+    `counted`, the transitions that CloudWatch counted by state, are None when nothing consumes the bus.
     """
 
     stack_id: str
@@ -57,12 +63,16 @@ class Observed:
     dead: Sequence[Message]
     left: Mapping[str, int]
     marked: frozenset[str] = frozenset()
+    events: Sequence[Event] | None = None
+    counted: Counter[str] | None = None
 
 
-def observe(stack: Any) -> Observed:
-    """Reads it all. Rejected and dead messages are seen again by the next look."""
+def observe(stack: Any, consumer: Consumer | None = None) -> Observed:
+    """Reads everything. Rejected and dead messages stay in their queues. Waits for events that are on their way."""
     [described] = stack.client("cloudformation").describe_stacks(StackName=stack.settings.stack_name)["Stacks"]
-    entries = {entry.order_id: entry for entry in _entries(stack)}
+    entries = {entry.order_id: entry for entry in entries_of(stack)}
+    if consumer is not None:
+        consumer.wait_for(list(entries.values()), EVENTS_SECONDS)
     return Observed(
         stack_id=described["StackId"],
         entries=entries,
@@ -71,15 +81,17 @@ def observe(stack: Any) -> Observed:
         dead=_messages(stack, "OrdersDlqUrl"),
         left={queue: _count(stack, queue) for queue in QUEUES},
         marked=frozenset(_marked(stack)),
+        events=consumer and consumer.events(),
+        counted=consumer and consumer.counted(),
     )
 
 
-def until_quiet(stack: Any, patience_seconds: float) -> None:
-    """Waits until nothing moves any more, or patience ends: what then still moves is for `violations` to say.
+def until_quiet(stack: Any, timeout_seconds: float) -> None:
+    """Waits until all work has ended, or until the timeout: `violations` reports work that has not ended.
 
-    Between an execution's end and the event that tells of it, nothing moves for a moment: quiet is what lasts.
+    Two looks in sequence must see no work: between an execution's end and its event there is none for a moment.
     """
-    deadline = time.monotonic() + patience_seconds
+    deadline = time.monotonic() + timeout_seconds
     looks = 0
     while looks < 2 and time.monotonic() < deadline:
         looks = looks + 1 if _is_quiet(stack) else 0
@@ -90,11 +102,12 @@ def _is_quiet(stack: Any) -> bool:
     return (
         not any(_count(stack, queue) for queue in QUEUES[:2])
         and not list(_listed(stack, Statuses=NOT_ENDED))
-        and all(entry.state in TERMINAL for entry in _entries(stack))
+        and all(entry.state in TERMINAL for entry in entries_of(stack))
     )
 
 
-def _entries(stack: Any) -> Iterator[LedgerEntry]:
+def entries_of(stack: Any) -> Iterator[LedgerEntry]:
+    """Every entry of the ledger, by consistent reads."""
     pages = (
         stack.client("dynamodb")
         .get_paginator("scan")

@@ -1,4 +1,4 @@
-"""The points of a run: the requests that a function was seen to make, each of which can then be met by a fault."""
+"""The points of a run: the requests that a function made in a recorded run. A fault can be injected at each of them."""
 
 import json
 from dataclasses import dataclass
@@ -16,24 +16,24 @@ class Request:
     nth: int
 
     def rule(self, action: Action, text: str) -> Rule:
-        """Does it to this request of the run that is about `text`."""
+        """The rule that applies the action to this request, in the run about `text`."""
         return Rule(action, self.service, self.operation, self.function, text, skip=self.nth)
 
 
 def requests_of(stack, function, text):
-    """What the function's workers, or an event source mapping for it, asked for about `text`, in order."""
+    """The requests about `text` by the function's workers or by an event source mapping for it, in sequence."""
     name = stack.physical_name(function)
     return [request for request in stack.faults.requests(text) if request.function == name]
 
 
 def recorded(stack, function, text):
-    """The same, as points of a run."""
+    """These requests as points of a run."""
     kinds = [(request.service, request.operation) for request in requests_of(stack, function, text)]
     return [Request(*kind, function, nth=kinds[:place].count(kind)) for place, kind in enumerate(kinds)]
 
 
 def send(stack, sent, order_ids):
-    """Puts an order on the queue for each id, and notes what was sent."""
+    """Sends an order for each id, and adds the messages to `sent`."""
     queue, sqs = stack.outputs["OrdersQueueUrl"], stack.client("sqs")
     for order_id in order_ids:
         body = json.dumps({"orderId": order_id})
@@ -41,9 +41,9 @@ def send(stack, sent, order_ids):
 
 
 def not_injected_once(stack, rules):
-    """How often each rule was carried out that was not carried out once: a fault that was not met proves nothing.
+    """Runs whose rule was not applied exactly once, with the count. A fault that was not injected proves nothing.
 
-    `rules`: the rule's id, by the run it is about.
+    `rules`: the id of each run's rule, by run.
     """
     times = {run: len(stack.faults.injected(rule)) for run, rule in rules.items()}
     return {run: count for run, count in times.items() if count != 1}

@@ -1,7 +1,7 @@
-"""Whatever happens to ingest at any one request for a message, the message comes again and does nothing twice.
+"""A fault at any one request of ingest: the message is redelivered, and has no effect twice.
 
-As for the points of an order: the requests are those of a recorded run, here of a message that is an order and of one
-that is none.
+The requests are those of a recorded run, as in the test of every point of an order: here of a valid order and of a
+message that is not an order.
 """
 
 from collections import Counter
@@ -14,21 +14,22 @@ from shared.ledger.states import State
 from tests.faults.invariants import Sent, violations
 from tests.faults.observed import observe, until_quiet
 from tests.faults.points import not_injected_once, recorded, send
+from tests.roles import calls_of, refused
 from tools.pipeline import local_stack
 
 INGEST = "OrderIngest"
 VISIBLE_AGAIN_SECONDS = 8
-"""Instead of four minutes: this long after it was taken, whatever became of it."""
+"""The visibility timeout here, counted from the receive. The template has four minutes."""
 
-LONGER_THAN_INGESTS_TIMEOUT = 6
-PATIENCE_SECONDS = 300
+LONGER_THAN_INGEST_TIMEOUT_SECONDS = 6
+WAIT_TIMEOUT_SECONDS = 300
 
 TO_INGEST = {
     "KILLED-BEFORE": Kill(Point.BEFORE),
     "KILLED-UNANSWERED": Kill(Point.APPLIED),
     "KILLED-ANSWERED": Kill(Point.ANSWERED),
     "ORPHANED": Orphan(after=3),
-    "STALLED": Stall(LONGER_THAN_INGESTS_TIMEOUT),
+    "STALLED": Stall(LONGER_THAN_INGEST_TIMEOUT_SECONDS),
     "CUT-BEFORE": Cut(Point.BEFORE),
     "CUT-UNANSWERED": Cut(Point.APPLIED),
     "DOUBLED": Twice(),
@@ -40,9 +41,10 @@ KINDS = {"TAKEN": "an order", "SET ASIDE": "no order"}
 
 @pytest.fixture(scope="module")
 def stack():
-    """Each message is a batch: what kills ingest over one of them leaves the others alone."""
+    """Each message is a batch of its own, so a fault in one does not affect the others."""
     with local_stack(parameters={"WaitSeconds": "1", "BatchSize": "1"}, faults=True) as running:
         yield running
+        assert refused(calls_of(running)) == {}
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +54,15 @@ def sent():
 
 @pytest.fixture(scope="module")
 def recordings(stack, sent):
-    """The requests of a message of each kind that met no fault."""
+    """The requests for one message of each kind, without faults."""
     send(stack, sent, KINDS)
-    until_quiet(stack, PATIENCE_SECONDS)
+    until_quiet(stack, WAIT_TIMEOUT_SECONDS)
     return {kind: recorded(stack, INGEST, kind) for kind in KINDS}
 
 
 @pytest.fixture(scope="module")
-def struck(stack, sent, recordings):
-    """Each message, by the id in it: the rule that struck it. All of them have had their time to be done with."""
+def rules(stack, sent, recordings):
+    """The id of the fault rule by the order id in each message, after all messages were processed."""
     messages = {}
     for kind, recording in recordings.items():
         for place, request in enumerate(recording):
@@ -72,12 +74,12 @@ def struck(stack, sent, recordings):
     again = Redeliver(VISIBLE_AGAIN_SECONDS)
     stack.faults.add_all([Rule(again, EVENT_SOURCE, "ReceiveMessage", INGEST, text, times=2) for text in messages])
     send(stack, sent, messages)
-    until_quiet(stack, PATIENCE_SECONDS)
+    until_quiet(stack, WAIT_TIMEOUT_SECONDS)
     return rules
 
 
 @pytest.fixture(scope="module")
-def observed(stack, struck):
+def observed(stack, rules):
     return observe(stack)
 
 
@@ -89,24 +91,24 @@ def test_the_recordings_have_the_start_the_reject_and_both_ends_of_the_delivery(
     }
 
 
-def test_every_request_met_every_fault(stack, struck):
-    assert len(struck) == len(KINDS) * (len(TO_INGEST) + 2 * len(TO_A_DELIVERY))
-    assert not_injected_once(stack, struck) == {}
+def test_each_fault_was_injected_once_at_each_request(stack, rules):
+    assert len(rules) == len(KINDS) * (len(TO_INGEST) + 2 * len(TO_A_DELIVERY))
+    assert not_injected_once(stack, rules) == {}
 
 
-def test_nothing_is_lost_doubled_or_left(observed, sent):
+def test_no_message_is_lost_doubled_or_left_in_a_queue(observed, sent):
     assert violations(observed, sent) == []
     assert observed.dead == []
 
 
-def test_every_order_completes_with_one_execution(observed, struck):
-    orders = [message for message in struck if message.startswith("TAKEN")]
+def test_every_order_completes_with_one_execution(observed, rules):
+    orders = [message for message in rules if message.startswith("TAKEN")]
     assert {observed.entries[order_id].state for order_id in orders} == {State.COMPLETED}
     inputs = Counter(record.input for record in observed.records)
     assert {inputs[f'{{"orderId":"{order_id}"}}'] for order_id in orders} == {1}
 
 
-def test_what_ingest_rejected_before_it_died_is_rejected_again_and_names_the_same_message(observed, sent):
+def test_a_reject_whose_ingest_died_is_sent_again_with_the_same_source_message(observed, sent):
     sources = [reject.attributes["sourceMessageId"] for reject in observed.rejected]
     killed = [source for source, body in sent.messages.items() if '"SET ASIDE-KILLED-UNANSWERED' in body]
     assert len(killed) == 1

@@ -1,4 +1,4 @@
-"""What the checker finds in records that were tampered with: a harness that sees nothing proves nothing."""
+"""The checks of the invariants find each violation in made-up records, and none in correct ones."""
 
 import json
 from collections import Counter
@@ -10,7 +10,8 @@ from shared.executions.names import ExecutionName
 from shared.ledger.entry import LedgerEntry, Transition
 from shared.ledger.states import State
 from shared.orders.order import parse_order
-from tests.faults.invariants import Sent, violations
+from tests.faults.events import Event, of_ledger
+from tests.faults.invariants import Sent, repeated_events, violations
 from tests.faults.observed import Message, Observed, Record
 
 STACK_ID = "arn:aws:cloudformation:eu-central-2:000000000000:stack/orders/1"
@@ -87,6 +88,13 @@ def observed(entries=None, records=None, *, rejected=(), dead=(), left=None, mar
     )
 
 
+def published(*, without=(), more=(), counted=COMPLETED):
+    """A completed order with its events and counts, except for these."""
+    found = observed()
+    events = [event for event in of_ledger(found.entries.values()) if event.detail_type not in without]
+    return replace(found, events=[*events, *more], counted=Counter(counted))
+
+
 def sent(**more):
     return Sent(**{"messages": {"message-1": body()}, **more})
 
@@ -100,8 +108,10 @@ CONFLICT = [{"executionArn": arn(run="late"), "at": AT}]
 LATE = record("FAILED", "OrderConflict", arn=arn(run="late"), input=OTHER_BODY)
 TWO_BODIES = {"message-1": body(), "message-2": OTHER_BODY}
 
-AS_IT_MUST_BE = {
+CORRECT = {
     "an order that completed": (observed(), sent()),
+    "an order whose events are published": (published(), sent()),
+    "an event published twice": (published(more=[Event("A", 6, "OrderCompleted")]), sent()),
     "an order sent twice": (observed(), sent(messages={"message-1": body(), "message-2": body()})),
     "an order retried": (observed(RETRIED, RETRIED_RECORDS), sent(retries=Counter(A=1))),
     "a failed order whose execution timed out first": (
@@ -141,7 +151,11 @@ AS_IT_MUST_BE = {
         sent(direct=[body()]),
     ),
     "a direct invoke of what is no order": (
-        observed(records=[record(), record("FAILED", "NotJson", arn=UNNAMED, input="{")], marked=[UNNAMED]),
+        observed(
+            records=[record(), record("FAILED", "NotJson", arn=UNNAMED, input="{")],
+            rejected=[reject(UNNAMED, "{", "NOT_JSON")],
+            marked=[UNNAMED],
+        ),
         sent(),
     ),
     "a duplicate of an order that was corrected after it": (
@@ -155,6 +169,12 @@ AS_IT_MUST_BE = {
 }  # fmt: skip
 
 WRONG = {
+    "OrderCompleted of version 6 of order A was not published": (published(without=["OrderCompleted"]), sent()),
+    "OrderFailed of version 6 of order A was published, and the ledger": (
+        published(more=[Event("A", 6, "OrderFailed")]),
+        sent(),
+    ),
+    "0 transitions to COMPLETED were counted, of 1": (published(counted=COMPLETED[:5]), sent()),
     "messages are left": (observed(left={"OrdersQueueUrl": 2}), sent()),
     "has not ended": (observed([entry(attempt(COMPLETED[:4]))]), sent()),
     "begins with ENRICHING": (observed([entry(attempt(COMPLETED[1:]))]), sent()),
@@ -187,7 +207,7 @@ WRONG = {
     "is lost: order A is neither": (observed([], []), sent()),
     "and nobody was told": (observed(), sent(messages=TWO_BODIES)),
     "with another body: {": (observed(rejected=[reject("message-2", "{}")]), sent(messages=TWO_BODIES)),
-    "neither a message sent nor": (observed(rejected=[reject("message-9", body())]), sent()),
+    "no message sent, no input": (observed(rejected=[reject("message-9", body())]), sent()),
     "is noted and was not rejected": (
         observed([entry(attempt(COMPLETED), conflicts=tuple(CONFLICT))], [record(), LATE]),
         sent(direct=[OTHER_BODY]),
@@ -237,6 +257,18 @@ WRONG = {
         observed(records=[record(), record("FAILED", "NotJson", arn=UNNAMED, input="{")]),
         sent(),
     ),
+    "is no order and was not rejected": (
+        observed(records=[record(), record("FAILED", "NotJson", arn=UNNAMED, input="{")], marked=[UNNAMED]),
+        sent(),
+    ),
+    "unnamed/run was rejected with another body": (
+        observed(
+            records=[record(), record("FAILED", "NotJson", arn=UNNAMED, input="{")],
+            rejected=[reject(UNNAMED, "[", "NOT_JSON")],
+            marked=[UNNAMED],
+        ),
+        sent(),
+    ),
     "answered 1997, and the ledger has 2026": (
         observed(records=[record(result='{"processedAt": "1997"}')]),
         sent(),
@@ -244,11 +276,23 @@ WRONG = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("found", "put_in"), AS_IT_MUST_BE.values(), ids=AS_IT_MUST_BE)
-def test_nothing_is_found_in(found, put_in):
+@pytest.mark.parametrize(("found", "put_in"), CORRECT.values(), ids=CORRECT)
+def test_there_is_no_violation_in(found, put_in):
     assert violations(found, put_in) == []
 
 
 @pytest.mark.parametrize(("sentence", "found", "put_in"), [(key, *case) for key, case in WRONG.items()], ids=WRONG)
-def test_it_is_said_that(sentence, found, put_in):
+def test_a_violation_says(sentence, found, put_in):
     assert any(sentence in violation for violation in violations(found, put_in)), violations(found, put_in)
+
+
+def test_a_repeated_event_needs_a_redelivery():
+    found = published(more=[Event("A", 6, "OrderCompleted")])
+    assert list(repeated_events(found, redeliveries=1)) == []
+    (violation,) = repeated_events(found, redeliveries=0)
+    assert "OrderCompleted of version 6 of order A was published 2 times" in violation
+
+
+def test_an_order_that_was_set_back_may_reach_a_state_twice():
+    found = published(more=[Event("A", 6, "OrderCompleted")])
+    assert list(repeated_events(found, redeliveries=0, set_back={"A"})) == []

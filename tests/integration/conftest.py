@@ -1,6 +1,5 @@
 """The ledger on moto with the template's table; Lambda's executions and the rejected-orders queue."""
 
-import itertools
 from datetime import timedelta
 
 import pytest
@@ -11,15 +10,13 @@ from reconciler.pace import Pace
 from shared.aws.rejected_orders import RejectedOrders
 from shared.ledger.table import LedgerTable
 from tests.integration.executions import ExecutionsOnLambda
-from tests.integration.orders import OrderInLedger
-from tests.unit.test_executions import STACK_ID
+from tests.integration.orders import OrderInLedger, Ticks
 from tests.unit.transport import session
 
 
 @pytest.fixture
 def ledger(dynamodb, ledger_table):
-    ticks = itertools.count()
-    return LedgerTable(dynamodb, ledger_table, now=lambda: f"2026-01-01T00:00:{next(ticks):06.3f}Z")
+    return LedgerTable(dynamodb, ledger_table, now=Ticks())
 
 
 @pytest.fixture
@@ -29,7 +26,7 @@ def marks(dynamodb, operations_table):
 
 @pytest.fixture
 def examiner(ledger, on_lambda, rejected, marks, logger):
-    return Examiner(ledger, on_lambda.orders, rejected, marks, STACK_ID, Pace(1_000_000), logger)
+    return Examiner(ledger, on_lambda.orders, rejected, marks, Pace(1_000_000), logger)
 
 
 @pytest.fixture

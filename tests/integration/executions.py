@@ -6,11 +6,27 @@ import uuid
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from orchestrator.result import order_result
+from reconciler.pace import Pace
 from shared.executions.client import ExecutionsClient
-from tests.unit.test_executions import ALIAS, EXECUTION, STACK_ID
+from tests.unit.executions import ALIAS, EXECUTION, STACK_ID
 from tests.unit.transport import client, refusal, response
+from tools.operations.pause import Executions
 
 _ARN = re.compile(r"/durable-executions/(.+?)(?:/stop)?$")
+
+
+ENRICHMENT = {
+    "statusCode": 200,
+    "orderId": "ORDER-1",
+    "enrichedData": {"customerId": "CUST-1", "totals": {"lines": 2, "amount": "14.37"}},
+}
+FINALIZATION = {"finalizedAt": "2026-01-01T00:01:00.000Z", "processedAt": "2026-01-01T00:01:00.001Z"}
+
+
+def response_of(order_id):
+    """What the workflow returns for a completed order."""
+    return order_result(order_id, ENRICHMENT | {"orderId": order_id}, FINALIZATION)
 
 
 class ExecutionsOnLambda:
@@ -19,6 +35,7 @@ class ExecutionsOnLambda:
     def __init__(self):
         self.client = client("lambda")
         self.orders = ExecutionsClient(self.client, ALIAS, STACK_ID)
+        self.running = Executions(self.client, ALIAS.rpartition(":")[0], STACK_ID, Pace(1_000_000))
         self.asked = []
         self.records = {}
         self._failures = {}
@@ -27,6 +44,8 @@ class ExecutionsOnLambda:
             "GetDurableExecution": self._get,
             "StopDurableExecution": self._stop,
             "ListDurableExecutionsByFunction": self._list,
+            "DeleteDurableExecution": self._delete,
+            "GetEventSourceMapping": lambda _request: (200, {}, b'{"State": "Enabled"}'),
         }.items():
             self.client.meta.events.register(f"before-send.lambda.{operation}", self._answering(operation, answer))
 
@@ -44,11 +63,17 @@ class ExecutionsOnLambda:
         }
         return arn
 
-    def end(self, arn, status, error_type=None, message=None, at=None):
+    def succeed(self, order, name=None):
+        """Run an execution to its success, which has no trace in the ledger. Returns its ARN."""
+        return self.end(self.begin(order, name), "SUCCEEDED", result=json.dumps(response_of(order.order_id)))
+
+    def end(self, arn, status, error_type=None, message=None, at=None, result=None):
         """End an execution."""
         self.records[arn] |= {"Status": status, "EndTimestamp": (at or datetime.now(UTC)).timestamp()}
         if error_type:
             self.records[arn]["Error"] = {"ErrorType": error_type, "ErrorMessage": message}
+        if result is not None:
+            self.records[arn]["Result"] = result
         return arn
 
     def forget(self, arn):
@@ -98,11 +123,20 @@ class ExecutionsOnLambda:
             record["Error"] = json.loads(request.body)
         return 200, {}, json.dumps({"StopTimestamp": record["EndTimestamp"]}).encode()
 
+    def _delete(self, request):
+        record = self.records.get(_arn_in(request))
+        if record is None:
+            return _gone()
+        if record["Status"] == "RUNNING":
+            return refusal(409, "ResourceConflictException")
+        self.forget(record["DurableExecutionArn"])
+        return 200, {}, b"{}"
+
     def _list(self, request):
         query = parse_qs(urlsplit(request.url).query)
         after = datetime.fromisoformat(query["StartedAfter"][0]).timestamp()
         found = [
-            {name: value for name, value in record.items() if name not in ("InputPayload", "Error")}
+            {name: value for name, value in record.items() if name not in ("InputPayload", "Error", "Result")}
             for record in self.records.values()
             if record["Status"] in query["Statuses"] and record["StartTimestamp"] > after
         ]

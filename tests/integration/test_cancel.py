@@ -15,8 +15,9 @@ from shared.ledger.entry import MAX_TEXT_BYTES, state_shard
 from shared.ledger.owner import Ledger
 from shared.ledger.states import TRANSITIONS, State
 from shared.ledger.table import unchanged
+from tests.integration.executions import FINALIZATION
 from tests.integration.orders import ORDER, PATH
-from tests.unit.test_executions import ALIAS
+from tests.unit.executions import ALIAS, name_of
 from tests.unit.transport import refusal
 from tools.operations.cancel import cancel
 
@@ -91,9 +92,7 @@ def test_an_unknown_order_cannot_be_cancelled(kept, cancelled, on_lambda):
 
 
 @pytest.mark.parametrize("finalized_so_far", [1, 2])
-def test_a_cancel_that_finalize_overtakes_is_refused_and_the_order_completes(
-    ledger, kept, owner, cancelled, finalized_so_far
-):
+def test_a_cancel_after_finalize_is_refused_and_the_order_completes(ledger, kept, owner, cancelled, finalized_so_far):
     kept.put_in(State.WAITING, owner=owner)
     steps = [lambda: Ledger(ledger).finalizing(owner), lambda: Ledger(ledger).completed(owner, {})]
     kept.before_write(lambda: [step() for step in steps[:finalized_so_far]])
@@ -104,7 +103,7 @@ def test_a_cancel_that_finalize_overtakes_is_refused_and_the_order_completes(
     assert [step["state"] for step in kept.item()["history"]] == list(PATH)
 
 
-def test_a_cancel_that_overtakes_finalize_holds_and_the_execution_is_told(ledger, kept, owner, cancelled):
+def test_a_cancel_before_finalize_holds_and_the_execution_is_refused(ledger, kept, owner, cancelled):
     kept.put_in(State.WAITING, owner=owner)
     kept.before_write(cancelled)
     with pytest.raises(OrderCancelled):
@@ -112,7 +111,7 @@ def test_a_cancel_that_overtakes_finalize_holds_and_the_execution_is_told(ledger
     assert kept.item()["state"] == "CANCELLED"
 
 
-def test_a_cancel_that_lost_a_race_is_tried_again(ledger, kept, owner, cancelled):
+def test_a_cancel_that_lost_a_race_is_retried(ledger, kept, owner, cancelled):
     kept.put_in(State.ENRICHING, owner=owner)
     waiting = kept.before_write(lambda: Ledger(ledger).enriched(owner, {}))
     assert cancelled().state is State.CANCELLED
@@ -164,4 +163,36 @@ def test_when_the_ledger_cannot_be_written_a_cancel_changes_nothing(dynamodb, ke
     with pytest.raises(LedgerUnavailable):
         cancelled()
     assert kept.item()["state"] == "WAITING"
-    assert on_lambda.asked == []
+    assert on_lambda.asked == ["GetDurableExecution"]
+
+
+# ── an item that is older than the end of its execution ─────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("state", [*CANCELLABLE, State.CANCELLED])
+def test_an_order_whose_execution_succeeded_is_completed_and_not_cancelled(kept, cancelled, on_lambda, state):
+    owner = OrderExecution("ORDER-1", on_lambda.succeed(ORDER, name_of("ORDER-1", 1)), 1, named=True)
+    kept.put_in(state, owner=owner)
+    with pytest.raises(IllegalTransition, match="order ORDER-1 is COMPLETED and can no longer be cancelled"):
+        cancelled()
+    assert (kept.item()["state"], kept.item()["result"]) == ("COMPLETED", FINALIZATION)
+    assert on_lambda.count("StopDurableExecution") == 0
+
+
+@pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "STOPPED"])
+def test_an_order_whose_execution_ended_without_success_gets_that_end(kept, owner, cancelled, on_lambda, status):
+    kept.put_in(State.WAITING, owner=owner)
+    on_lambda.end(owner.arn, status)
+    with pytest.raises(IllegalTransition, match=f"order ORDER-1 is {status}"):
+        cancelled()
+    assert kept.item()["state"] == status
+
+
+def test_an_order_whose_item_is_lost_during_a_cancel_is_unknown_and_its_execution_stopped(
+    kept, owner, cancelled, on_lambda
+):
+    kept.put_in(State.WAITING, owner=owner)
+    on_lambda.client.meta.events.register("before-send.lambda.StopDurableExecution", lambda **_: kept.delete())
+    with pytest.raises(OrderUnknown):
+        cancelled()
+    assert on_lambda.records[owner.arn]["Status"] == "STOPPED"

@@ -1,11 +1,6 @@
-"""An item with every field at its limit fits into DynamoDB's 400 KB, and can still be updated and ended.
-
-The bytes are counted here by DynamoDB's rules, which moto only comes near:
-https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
-"""
+"""An item with every field at its limit fits into DynamoDB's 400 KB, and can still be updated and ended."""
 
 import json
-from decimal import Decimal
 
 import pytest
 from moto.dynamodb.models.dynamo_type import LimitedSizeDict
@@ -20,6 +15,7 @@ from shared.ledger.states import State
 from shared.ledger.table import unchanged
 from shared.orders.fields import MAX_CANONICAL_BYTES
 from shared.orders.order import parse_order
+from tests.integration.item_sizes import size_of
 from tests.unit.transport import Endpoint, client
 
 ORDER_ID = "A" * 48
@@ -28,27 +24,6 @@ LONGEST_ARN = 1024
 MAX_ITEM_BYTES = 400 * 1024
 WIDE = "\U0001f600" * 1_000
 """4,000 bytes of text in 1,000 characters."""
-
-
-def size_of(item):
-    """Bytes of an item or of a map: names and values."""
-    return sum(len(name.encode()) + _size_of_value(value) for name, value in item.items())
-
-
-def _size_of_value(value):
-    match value:
-        case {"S": text}:
-            return len(text.encode())
-        case {"N": number}:
-            digits = len(Decimal(number).normalize().as_tuple().digits)
-            return 1 + (digits + 1) // 2 + number.startswith("-")
-        case {"NULL": _} | {"BOOL": _}:
-            return 1
-        case {"L": members}:
-            return 3 + sum(1 + _size_of_value(member) for member in members)
-        case {"M": members}:
-            return 3 + len(members) + size_of(members)
-    raise AssertionError(value)
 
 
 def arn(number):
@@ -81,7 +56,7 @@ def orders():
 
 @pytest.fixture(scope="module")
 def enrichment(orders):
-    """Of the largest enrichments that the orchestrator accepts, the one with the most bytes in an item."""
+    """The enrichment that has the most bytes in an item, of all that the orchestrator accepts."""
     answer = {
         "statusCode": 200,
         "orderId": ORDER_ID,
@@ -96,7 +71,7 @@ def enrichment(orders):
     texts = [
         _filled(bare, lambda count: "[" + ",".join(["1"] * count) + "]", "utf-8"),
         _filled(bare, lambda count: "[" + ",".join(["[]"] * count) + "]", "utf-8"),
-        # JSON may come in UTF-16, where a character of three bytes in UTF-8 takes two.
+        # JSON may be in UTF-16, in which a character of three bytes in UTF-8 has two.
         _filled(bare, lambda count: '"' + "中" * count + '"', "utf-16-le"),
     ]
     accepted = []
@@ -140,14 +115,13 @@ def grown(item):
 
 @pytest.fixture
 def moto_takes_any_size(monkeypatch):
-    """moto counts a list that is replaced beside the one that replaces it, and would refuse what DynamoDB takes."""
+    """moto counts a replaced list and its replacement, and would refuse an update that DynamoDB accepts."""
     monkeypatch.setattr(LimitedSizeDict, "__setitem__", dict.__setitem__)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("moto_takes_any_size")
-@pytest.mark.parametrize("end", [State.COMPLETED, State.FAILED, State.CANCELLED])
-def test_an_item_at_every_limit_can_still_be_updated_and_ended(ledger, dynamodb, orders, enrichment, end):
+def test_an_item_at_every_limit_can_still_be_updated_and_ended(ledger, dynamodb, orders, enrichment):
     def item():
         return dynamodb.get_item(TableName="LedgerTable", Key={"orderId": {"S": ORDER_ID}}, ConsistentRead=True)["Item"]
 
@@ -166,24 +140,27 @@ def test_an_item_at_every_limit_can_still_be_updated_and_ended(ledger, dynamodb,
     note_conflict(ledger, ORDER_ID, arn(9_999))
     Ledger(ledger).claim(orders[0], execution(MAX_ATTEMPT))
     Ledger(ledger).enriched(execution(MAX_ATTEMPT), enrichment)
-    if end is State.CANCELLED:
-        entry = ledger.get(ORDER_ID)
-        ledger.move(ORDER_ID, MAX_ATTEMPT, (end,), unchanged(entry), detail=WIDE)
-    else:
-        Ledger(ledger).finalizing(execution(MAX_ATTEMPT))
-    if end is State.COMPLETED:
-        Ledger(ledger).completed(execution(MAX_ATTEMPT), {"finalizedAt": "x" * (MAX_RESULT_BYTES - 20)})
-    if end is State.FAILED:
-        Ledger(ledger).failed(execution(MAX_ATTEMPT), WIDE, WIDE)
-    note_status(ledger, ledger.get(ORDER_ID), "TIMED_OUT")
+    waiting = item()
+    for end in (State.COMPLETED, State.FAILED, State.CANCELLED):
+        dynamodb.put_item(TableName="LedgerTable", Item=waiting)
+        if end is State.CANCELLED:
+            entry = ledger.get(ORDER_ID)
+            ledger.move(ORDER_ID, MAX_ATTEMPT, (end,), unchanged(entry), detail=WIDE)
+        else:
+            Ledger(ledger).finalizing(execution(MAX_ATTEMPT))
+        if end is State.COMPLETED:
+            Ledger(ledger).completed(execution(MAX_ATTEMPT), {"finalizedAt": "x" * (MAX_RESULT_BYTES - 20)})
+        if end is State.FAILED:
+            Ledger(ledger).failed(execution(MAX_ATTEMPT), WIDE, WIDE)
+        note_status(ledger, ledger.get(ORDER_ID), "TIMED_OUT")
 
-    full = item()
-    assert (full["state"]["S"], full["executionStatus"]["S"]) == (end, "TIMED_OUT")
-    assert len(full["conflicts"]["L"]) == MAX_CONFLICTS
-    assert sum("executionArn" in step["M"] for step in full["history"]["L"]) == MAX_ATTEMPT
-    size = size_of(full)
-    room = MAX_ITEM_BYTES - size
-    assert room > an_attempt, f"{size} bytes, {an_attempt} an attempt: {MAX_ATTEMPT + room // an_attempt} would fit"
+        full = item()
+        assert (full["state"]["S"], full["executionStatus"]["S"]) == (end, "TIMED_OUT")
+        assert len(full["conflicts"]["L"]) == MAX_CONFLICTS
+        assert sum("executionArn" in step["M"] for step in full["history"]["L"]) == MAX_ATTEMPT
+        size = size_of(full)
+        room = MAX_ITEM_BYTES - size
+        assert room > an_attempt, f"{size} bytes, {an_attempt} an attempt: {MAX_ATTEMPT + room // an_attempt} would fit"
 
 
 def test_an_attempt_after_the_last_is_refused_and_writes_nothing(ledger, dynamodb, orders):

@@ -16,7 +16,7 @@ from shared.errors import (
     TooManyStarts,
 )
 from shared.executions.names import OrderExecution
-from shared.ledger.entry import state_shards
+from shared.ledger.entry import state_shard, state_shards
 from shared.ledger.owner import MAX_STARTS, AlreadyCompleted, Claimed, Ledger
 from shared.ledger.states import TERMINAL, TRANSITIONS, State
 from shared.ledger.table import LedgerWriter
@@ -37,9 +37,14 @@ def force(dynamodb, state):
     dynamodb.update_item(
         TableName="LedgerTable",
         Key={"orderId": {"S": "ORDER-1"}},
-        UpdateExpression="SET #s = :s, history = list_append(history, :h), version = version + :one",
+        UpdateExpression="SET #s = :s, stateShard = :k, history = list_append(history, :h), version = version + :one",
         ExpressionAttributeNames={"#s": "state"},
-        ExpressionAttributeValues={":s": {"S": state}, ":h": {"L": [entry]}, ":one": {"N": "1"}},
+        ExpressionAttributeValues={
+            ":s": {"S": state},
+            ":k": {"S": state_shard(state, "ORDER-1")},
+            ":h": {"L": [entry]},
+            ":one": {"N": "1"},
+        },
     )
 
 
@@ -97,20 +102,37 @@ def test_an_enrich_step_that_begins_again_owns_the_order_and_is_counted(ledger):
     assert ledger.get("ORDER-1").starts == 2
 
 
-def test_a_step_that_keeps_dying_may_begin_only_so_often(ledger):
+def test_two_processes_of_one_execution_that_count_a_start_at_once_are_both_counted(ledger, kept):
+    Ledger(ledger).claim(ORDER, ME)
+    waiting = kept.before_write(lambda: None, lambda: Ledger(ledger).claim(ORDER, ME))
+    assert Ledger(ledger).claim(ORDER, ME) == Claimed(starts=3)
+    assert waiting == []
+    assert ledger.get("ORDER-1").starts == 3
+
+
+def test_a_cancel_between_the_refused_claim_and_the_counted_start_ends_the_claim(ledger, dynamodb, kept):
+    Ledger(ledger).claim(ORDER, ME)
+    waiting = kept.before_write(lambda: None, lambda: force(dynamodb, "CANCELLED"))
+    with pytest.raises(OrderCancelled):
+        Ledger(ledger).claim(ORDER, ME)
+    assert waiting == []
+    assert ledger.get("ORDER-1").starts == 1
+
+
+def test_a_step_whose_process_dies_each_time_has_a_limit_of_starts(ledger):
     for _ in range(MAX_STARTS):
         Ledger(ledger).claim(ORDER, ME)
     with pytest.raises(TooManyStarts, match=f"{MAX_STARTS} times in attempt 1"):
         Ledger(ledger).claim(ORDER, ME)
 
 
-def test_an_enrichment_on_record_is_taken_instead_of_asking_again(ledger):
+def test_a_recorded_enrichment_is_used_instead_of_a_new_call(ledger):
     Ledger(ledger).claim(ORDER, ME)
     Ledger(ledger).enriched(ME, ENRICHMENT)
     assert Ledger(ledger).claim(ORDER, ME) == Claimed(starts=1, enrichment=ENRICHMENT)
 
 
-def test_an_order_that_another_execution_runs_is_refused_by_that_executions_name(ledger):
+def test_an_order_owned_by_another_execution_is_refused_with_its_arn(ledger):
     Ledger(ledger).claim(ORDER, ME)
     check = unchanged(ledger)
     with pytest.raises(OrderInProgress, match=r"ENRICHING \(attempt 1, arn:first\)"):
@@ -118,7 +140,7 @@ def test_an_order_that_another_execution_runs_is_refused_by_that_executions_name
     check()
 
 
-def test_the_same_order_completed_before_answers_its_recorded_result(ledger):
+def test_a_completed_order_returns_its_recorded_result(ledger):
     complete(ledger)
     check = unchanged(ledger)
     assert Ledger(ledger).claim(ORDER, OTHER) == AlreadyCompleted(ENRICHMENT, RESULT)
@@ -191,7 +213,7 @@ def test_when_two_retries_race_one_begins_and_the_other_is_refused(ledger, dynam
     raced = []
 
     def let_the_rival_in(model, **_):
-        # Between the look at the failed item and the write that follows it.
+        # Between the read of the failed item and the write after it.
         if model.name == "UpdateItem" and len(raced) < 2:
             raced.append(model.name)
             if len(raced) == 2:
@@ -204,7 +226,7 @@ def test_when_two_retries_race_one_begins_and_the_other_is_refused(ledger, dynam
     assert ledger.get("ORDER-1").execution_arn == "arn:rival"
 
 
-def test_a_cancelled_order_takes_no_further_step(ledger, dynamodb):
+def test_a_cancelled_order_accepts_no_further_write(ledger, dynamodb):
     Ledger(ledger).claim(ORDER, ME)
     Ledger(ledger).enriched(ME, ENRICHMENT)
     force(dynamodb, "CANCELLED")
@@ -248,7 +270,7 @@ WRITES = {
 
 
 @pytest.mark.parametrize(("before", "target"), list(itertools.product(State, WRITES)))
-def test_a_write_is_taken_from_every_state_the_table_allows_and_from_no_other(ledger, dynamodb, before, target):
+def test_a_write_is_accepted_only_from_the_states_that_the_table_allows(ledger, dynamodb, before, target):
     Ledger(ledger).claim(ORDER, ME)
     force(dynamodb, before)
     first = State.ENRICHED if target is State.WAITING else target
@@ -274,16 +296,41 @@ def test_a_write_for_an_unknown_order_is_refused(ledger):
     assert ledger.get("ORDER-1") is None
 
 
-def test_orders_in_a_state_are_listed_least_recently_updated_first(ledger):
+def ids_in_state(ledger, *selection, **limits):
+    return [order_id for _, order_id in ledger.in_state(*selection, **limits)]
+
+
+def test_orders_in_a_state_are_listed_least_recently_updated_first(ledger, dynamodb):
+    queries = []
+    dynamodb.meta.events.register("before-parameter-build.dynamodb.Query", lambda params, **_: queries.append(params))
     for number in range(20):
         Ledger(ledger).claim(
             parse_order(f'{{"orderId": "ORDER-{number}"}}'), OrderExecution(f"ORDER-{number}", f"arn:{number}")
         )
     Ledger(ledger).enriched(OrderExecution("ORDER-3", "arn:3"), ENRICHMENT)
     expected = [f"ORDER-{number}" for number in range(20) if number != 3]
-    assert ledger.in_state(State.ENRICHING) == expected
-    assert ledger.in_state(State.ENRICHING, limit=5) == expected[:5]
-    assert ledger.in_state(State.WAITING) == ["ORDER-3"]
+    assert ids_in_state(ledger, State.ENRICHING) == expected
+    assert ids_in_state(ledger, State.ENRICHING, limit=5) == expected[:5]
+    assert queries[-1]["Limit"] == 5
+    queries.clear()
+    assert ids_in_state(ledger, State.ENRICHING, limit=1) == expected[:1]
+    assert len(queries) == len(state_shards(State.ENRICHING)), "a page of a shard is enough"
+    assert ids_in_state(ledger, State.WAITING) == ["ORDER-3"]
+
+
+def test_orders_updated_at_or_after_a_moment_are_not_listed(ledger):
+    Ledger(ledger).claim(ORDER, ME)
+    updated_at = ledger.get("ORDER-1").updated_at
+    assert ids_in_state(ledger, State.ENRICHING, updated_before=updated_at) == []
+    assert ids_in_state(ledger, State.ENRICHING, updated_before=updated_at + "0") == ["ORDER-1"]
+
+
+def test_an_order_is_read_consistently(ledger, dynamodb):
+    """The reconciler must see the claim of an execution that has just ended."""
+    requests = []
+    dynamodb.meta.events.register("provide-client-params.dynamodb.GetItem", lambda params, **_: requests.append(params))
+    ledger.get("ORDER-1")
+    assert [request.get("ConsistentRead") for request in requests] == [True]
 
 
 def test_the_index_spreads_a_state_over_all_its_shards(ledger, dynamodb):
@@ -291,9 +338,9 @@ def test_the_index_spreads_a_state_over_all_its_shards(ledger, dynamodb):
         Ledger(ledger).claim(
             parse_order(f'{{"orderId": "ORDER-{number}"}}'), OrderExecution(f"ORDER-{number}", f"arn:{number}")
         )
-    found = dynamodb.scan(TableName="LedgerTable", IndexName="StateIndex")["Items"]
+    found = dynamodb.scan(TableName="LedgerTable", IndexName="OrdersIndex")["Items"]
     assert {item["stateShard"]["S"] for item in found} == set(state_shards(State.ENRICHING))
-    assert all(set(item) == {"orderId", "stateShard", "updatedAt"} for item in found)
+    assert all(set(item) == {"orderId", "stateShard", "updatedAt", "attempt"} for item in found)
 
 
 def test_a_plain_reader_of_the_table_sees_no_encoded_blob(ledger, dynamodb):
@@ -324,7 +371,7 @@ def test_a_plain_reader_of_the_table_sees_no_encoded_blob(ledger, dynamodb):
         ("ValidationException", 400, LedgerRejected),
     ],
 )
-def test_dynamodbs_errors_are_raised_as_the_ledgers(ledger, dynamodb, code, status, expected):
+def test_dynamodbs_errors_are_raised_as_ledger_errors(ledger, dynamodb, code, status, expected):
     dynamodb.meta.events.register(
         "before-call.dynamodb.UpdateItem",
         lambda **_: (

@@ -48,12 +48,15 @@ def test_keys_that_dynamodb_leaves_out_are_requested_again(marks, dynamodb):
     assert leaves_out.asked == [5, 4, 3]
 
 
-def test_keys_that_dynamodb_always_leaves_out_count_as_not_marked(marks, dynamodb):
+def test_keys_that_dynamodb_always_leaves_out_count_as_not_marked(marks, dynamodb, monkeypatch):
+    slept = []
+    monkeypatch.setattr(marks, "_sleep", slept.append)
     for arn in arns(9):
         marks.put(arn, Mark.FINAL)
     leaves_out = LeavesOut(dynamodb, times=100)
     assert marks.of(arns(9)).keys() == set(arns(4))
     assert leaves_out.asked == [9, 8, 7, 6]
+    assert slept == [0.2, 0.4, 0.8]
 
 
 def test_an_unavailable_table_is_a_transient_error(marks, dynamodb):

@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
+from reconciler import input_body
+from reconciler.input_body import EMPTY, MAX_BODY_BYTES, body_of
 from reconciler.marks import Mark
 from reconciler.pace import Pace
-from shared.errors import ExecutionUnavailable, LedgerUnavailable, RejectUnavailable
-from shared.executions.client import ENDED_BADLY
+from shared.errors import ExecutionUnavailable, FieldError, InvalidOrder, LedgerUnavailable, RejectUnavailable
+from shared.executions.client import UNSUCCESSFUL
 from shared.executions.names import OrderExecution, stack_hash
 from shared.ledger import settlement
 from shared.ledger.owner import Ledger
@@ -18,7 +20,8 @@ from shared.ledger.settlement import note_conflict
 from shared.ledger.states import RETRYABLE, TERMINAL, State
 from shared.ledger.table import unchanged
 from shared.orders.order import parse_order
-from tests.unit.test_executions import ALIAS, OTHER_STACK_ID, STACK_ID, name_of
+from tests.integration.executions import FINALIZATION, response_of
+from tests.unit.executions import ALIAS, OTHER_STACK_ID, STACK_ID, name_of
 from tests.unit.transport import refusal
 
 MARK = "zqMARKqz"
@@ -53,6 +56,11 @@ class Bench:
             self._lambda.records[arn]["Status"] = status
         return OrderExecution("ORDER-1", arn, attempt or 1, named=attempt is not None)
 
+    def success(self, attempt):
+        """An execution that succeeded."""
+        arn = self._lambda.succeed(ORDER, None if attempt is None else name_of("ORDER-1", attempt))
+        return OrderExecution("ORDER-1", arn, attempt or 1, named=attempt is not None)
+
     def rejects(self):
         """(body, attributes) of every message in the rejected-orders queue, which is emptied."""
         sqs, queue = self.examiner.rejected._client, self.examiner.rejected._queue_url
@@ -83,9 +91,9 @@ def bench(examiner, on_lambda, log):
 # ── the end of an owner ─────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("status", ENDED_BADLY)
+@pytest.mark.parametrize("status", UNSUCCESSFUL)
 @pytest.mark.parametrize("attempt", [1, None], ids=["named", "a direct invoke"])
-def test_an_order_whose_owner_ended_is_brought_to_that_end_with_its_reason(bench, kept, status, attempt):
+def test_an_order_whose_owner_ended_gets_that_end_with_its_reason(bench, kept, status, attempt):
     owner = bench.execution(attempt=attempt, status=status, error_type="Broken", message="it broke")
     kept.put_in(State.WAITING, owner=owner, order=ORDER)
     bench.examine_execution(owner.arn, status)
@@ -139,7 +147,7 @@ def test_events_repeated_late_and_in_any_order_give_the_same_item(bench, kept, d
         for execution, status in [*order_of_events, *order_of_events, *reversed(order_of_events)]:
             bench.examine_execution(execution.arn, status)
         outcomes.append(kept.item())
-        dynamodb.delete_item(TableName="LedgerTable", Key={"orderId": {"S": "ORDER-1"}})
+        kept.delete()
         for mark in dynamodb.scan(TableName="OperationsTable")["Items"]:
             dynamodb.delete_item(TableName="OperationsTable", Key={key: mark[key] for key in ("pk", "sk")})
     for item in outcomes:
@@ -196,43 +204,94 @@ def test_an_execution_that_cannot_be_read_now_is_an_error_and_nothing_is_written
 # ── executions without an order ─────────────────────────────────────────────────────────────────────
 
 
+NO_ORDERS = {
+    "not json": ("NOT_JSON", [""]),
+    "[]": ("INVALID_ORDER", [""]),
+    "null": ("INVALID_ORDER", [""]),
+    f'"{MARK}"': ("INVALID_ORDER", [""]),
+    '{"orderId": 5}': ("INVALID_ORDER", ["orderId"]),
+    f'{{"orderId": "ORDER-1", "coupon": "{MARK}"}}': ("INVALID_ORDER", ["coupon"]),
+    '{"orderId": "ORDER-1", "orderId": "ORDER-1"}': ("INVALID_ORDER", ["orderId"]),
+    "[" * 100_000: ("TOO_LARGE", [""]),
+    "9" * 100_000: ("INVALID_ORDER", [""]),
+    '{"orderId": "ORDER-1", "attributes": {"a": "\\ud800"}}': ("INVALID_ORDER", ["attributes.a"]),
+}
+
+
 @pytest.mark.parametrize("attempt", [1, None], ids=["named", "a direct invoke"])
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "not json",
-        "[]",
-        "null",
-        f'"{MARK}"',
-        '{"orderId": 5}',
-        f'{{"orderId": "ORDER-1", "coupon": "{MARK}"}}',
-        '{"orderId": "ORDER-1", "orderId": "ORDER-1"}',
-        "[" * 100_000,
-        "9" * 100_000,
-        "x" * 2_000_000,
-        '{"orderId": "ORDER-1", "attributes": {"a": "\\ud800"}}',
-    ],
-    ids=lambda text: text[:24],
-)
-def test_an_execution_without_an_order_is_logged_and_touches_none(bench, kept, text, attempt):
-    arn = bench.execution(attempt=attempt, order=text).arn
+@pytest.mark.parametrize("text", NO_ORDERS, ids=lambda text: text[:24])
+def test_an_input_that_is_no_order_is_rejected_once_with_its_reason(bench, kept, on_lambda, text, attempt):
+    """Its caller may not have seen the error: an asynchronous invoke (`Event`) answers 202."""
+    arn = bench.execution(attempt=attempt, order=text, error_type="shared.errors.InvalidOrder").arn
     kept.put_in(State.WAITING, order=ORDER)
     before = kept.item()
-    bench.examine_execution(arn, "FAILED")
+    for _ in range(3):
+        bench.examine_execution(arn, "FAILED")
+    assert on_lambda.asked == ["GetDurableExecution"]
     assert kept.item() == before
-    assert bench.rejects() == []
+    ((body, attributes),) = bench.rejects()
+    code, fields = NO_ORDERS[text]
+    assert (body, attributes["reasonCode"], attributes["sourceMessageId"]) == (text, code, arn)
+    assert [error["field"] for error in json.loads(attributes["fieldErrors"])] == fields
+    assert MARK not in attributes["fieldErrors"]
     line = bench.line()
-    assert (line["message"], line["executionArn"]) == ("execution without an order", arn)
-    # Named, it is one that ingest took for an order.
-    assert line["level"] == ("ERROR" if attempt else "INFO")
+    assert (line["level"], line["message"], line["executionArn"]) == ("WARNING", "order rejected", arn)
+    assert line["reasonCode"] == code
+    assert line["fields"] == [FieldError(field, "").logged_field for field in fields]
 
 
-def test_an_execution_named_for_one_order_and_carrying_another_touches_neither(bench, kept, on_lambda):
-    arn = on_lambda.end(on_lambda.begin(ORDER, name_of("ORDER-2")), "FAILED")
+@pytest.mark.parametrize(
+    ("text", "body", "is_whole"),
+    [
+        ("", EMPTY, True),
+        ('"\x01\ufffe\udc00é"', '"\\u0001\\ufffe\\udc00é"', True),
+        ("x" * (MAX_BODY_BYTES + 1), "x" * MAX_BODY_BYTES, False),
+        ("é" * (MAX_BODY_BYTES // 2 + 1), "é" * (MAX_BODY_BYTES // 2), False),
+    ],
+    ids=["empty", "characters that SQS refuses", "one byte too long", "longer in UTF-8"],
+)
+def test_the_body_of_a_rejected_input_is_one_that_sqs_accepts(text, body, is_whole):
+    assert body_of(text) == (body, is_whole)
+
+
+def test_a_rejected_input_that_is_cut_says_so(bench, monkeypatch):
+    monkeypatch.setattr(input_body, "MAX_BODY_BYTES", 8)
+    bench.examine_execution(bench.execution(order='"not an order"').arn, "FAILED")
+    ((body, attributes),) = bench.rejects()
+    cut, error = json.loads(attributes["fieldErrors"])
+    assert (body, cut["field"], error["field"]) == ('"not an ', "", "")
+    assert cut["reason"].startswith("the body is cut")
+
+
+def test_an_input_that_could_not_be_rejected_is_an_error_and_not_marked(bench, sqs):
+    arn = bench.execution(order="no order").arn
+    sqs.delete_queue(QueueUrl=bench.examiner.rejected._queue_url)
+    with pytest.raises(RejectUnavailable):
+        bench.examine_execution(arn, "FAILED")
+    sqs.create_queue(QueueName="rejected")
+    bench.examine_execution(arn, "FAILED")
+    assert len(bench.rejects()) == 1
+
+
+@pytest.mark.parametrize("error_type", [None, "LedgerUnavailable"])
+@pytest.mark.parametrize("status", UNSUCCESSFUL)
+def test_an_order_that_only_another_version_reads_is_left_for_that_version(bench, kept, marks, status, error_type):
+    """Ingest accepted it and the orchestrator did not refuse it: while versions differ, nothing is given up."""
+    text = '{"orderId": "ORDER-1", "fieldOfAnotherVersion": 1}'
+    arn = bench.execution(attempt=1, order=text, status=status, error_type=error_type).arn
+    for _ in range(2):
+        with pytest.raises(InvalidOrder, match="unknown field"):
+            bench.examine_execution(arn, status)
+    assert (bench.rejects(), kept.item(), marks.of([arn])) == ([], None, {})
+
+
+def test_an_execution_named_for_one_order_with_another_as_input_changes_neither(bench, kept, on_lambda):
+    arn = on_lambda.end(on_lambda.begin(ORDER, name_of("ORDER-2")), "FAILED", "shared.errors.InvalidOrder")
     bench.examine_execution(arn, "FAILED")
     assert (kept.item(), bench.ledger.get("ORDER-2")) == (None, None)
-    assert bench.line()["message"] == "execution without an order"
+    ((body, attributes),) = bench.rejects()
+    assert (parse_order(body), attributes["reasonCode"]) == (ORDER, "INVALID_ORDER")
+    assert json.loads(attributes["fieldErrors"])[0]["field"] == "orderId"
 
 
 def test_an_order_that_this_version_no_longer_reads_ends_with_its_owner(bench, kept):
@@ -243,11 +302,11 @@ def test_an_order_that_this_version_no_longer_reads_ends_with_its_owner(bench, k
         kept.put_in(State.WAITING, owner=owner, order=ORDER)
         look(owner.arn, "TIMED_OUT")
         assert kept.item()["state"] == "TIMED_OUT"
-        bench.ledger._client.delete_item(TableName="LedgerTable", Key={"orderId": {"S": "ORDER-1"}})
+        kept.delete()
 
 
-@pytest.mark.parametrize("status", ["RUNNING", "SUCCEEDED", "PAUSED", "", "bad"])
-def test_a_status_that_is_no_bad_end_is_logged_and_changes_nothing(bench, kept, on_lambda, status):
+@pytest.mark.parametrize("status", ["RUNNING", "PAUSED", "", "bad"])
+def test_a_status_that_is_no_end_is_logged_and_changes_nothing(bench, kept, on_lambda, status):
     owner = bench.execution(attempt=1)
     kept.put_in(State.COMPLETED, owner=owner, order=ORDER)
     before = kept.item()
@@ -257,7 +316,7 @@ def test_a_status_that_is_no_bad_end_is_logged_and_changes_nothing(bench, kept, 
     assert (bench.line()["level"], bench.line()["status"]) == ("INFO", status)
 
 
-@pytest.mark.parametrize("status", [*NOT_ENDED, "SUCCEEDED"])
+@pytest.mark.parametrize("status", NOT_ENDED)
 def test_an_end_that_lambda_does_not_confirm_is_not_recorded(bench, kept, status):
     """A stale replica, or an event made by hand. A later sweep sees the end when Lambda has it."""
     owner = bench.execution(attempt=1, status=status)
@@ -271,7 +330,7 @@ def test_an_end_that_lambda_does_not_confirm_is_not_recorded(bench, kept, status
 # ── deleted and expired executions ──────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("status", ENDED_BADLY)
+@pytest.mark.parametrize("status", UNSUCCESSFUL)
 def test_the_end_of_an_owner_that_is_gone_is_the_one_reported(bench, kept, on_lambda, status):
     owner = bench.execution(attempt=1)
     kept.put_in(State.WAITING, owner=owner, order=ORDER)
@@ -305,9 +364,9 @@ def test_a_deleted_execution_that_owns_nothing_is_logged_as_an_error(bench, kept
     assert (line["level"], line["executionArn"], line["status"]) == ("ERROR", arn, "FAILED")
 
 
-@pytest.mark.parametrize("status", ENDED_BADLY)
+@pytest.mark.parametrize("status", UNSUCCESSFUL)
 @pytest.mark.parametrize("known", [True, False], ids=["of an order", "of an order not in the ledger"])
-def test_an_execution_that_is_being_deleted_gives_its_order_the_end_that_was_reported(bench, kept, status, known):
+def test_an_order_gets_the_reported_end_of_an_execution_that_is_being_deleted(bench, kept, status, known):
     """It is the last chance to read its order."""
     owner = bench.execution(attempt=1, status="DELETING")
     if known:
@@ -317,15 +376,6 @@ def test_an_execution_that_is_being_deleted_gives_its_order_the_end_that_was_rep
 
 
 # ── marks ───────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("attempt", [1, None], ids=["named", "a direct invoke"])
-def test_an_execution_without_an_order_is_read_and_logged_once(bench, on_lambda, attempt):
-    arn = bench.execution(attempt=attempt, order="not an order").arn
-    for _ in range(3):
-        bench.examine_execution(arn, "FAILED")
-    assert on_lambda.asked == ["GetDurableExecution"]
-    assert bench.line()["message"] == "execution without an order"
 
 
 def test_a_deleted_execution_is_examined_and_logged_once(bench, on_lambda):
@@ -390,8 +440,8 @@ def test_a_marked_execution_that_owns_its_order_now_is_settled(bench, kept, mark
     assert kept.item()["state"] == "FAILED"
 
 
-@pytest.mark.parametrize("status", [*NOT_ENDED, "SUCCEEDED"])
-def test_an_execution_that_did_not_end_badly_is_not_marked(bench, marks, status):
+@pytest.mark.parametrize("status", NOT_ENDED)
+def test_an_execution_that_has_not_ended_is_not_marked(bench, marks, status):
     arn = bench.execution(status=status).arn
     bench.examine_execution(arn, "FAILED")
     assert marks.of([arn]) == {}
@@ -410,8 +460,15 @@ def test_another_body_is_rejected_once_and_noted(bench, kept, attempt):
     ((body, attributes),) = bench.rejects()
     assert parse_order(body) == OTHER_BODY
     assert (attributes["reasonCode"], attributes["sourceMessageId"]) == ("ORDER_CONFLICT", arn)
-    (told,) = json.loads(attributes["fieldErrors"])
-    assert told == {"field": "orderId", "reason": "order ORDER-1 is known with another body"}
+    told = json.loads(attributes["fieldErrors"])
+    assert told[0] == {
+        "field": "orderId",
+        "reason": (
+            "order ORDER-1 is known with another body, first received at"
+            f" {before['history'][0]['at']} by the execution arn:first"
+        ),
+    }
+    assert [error["field"] for error in told[1:]] == ["attributes.note"]
     after = kept.item()
     assert [conflict["executionArn"] for conflict in after.pop("conflicts")] == [arn]
     assert after == before
@@ -487,7 +544,7 @@ def test_a_duplicate_with_the_same_body_is_not_rejected(bench, kept):
 # ── stalled orders ──────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("status", ENDED_BADLY)
+@pytest.mark.parametrize("status", UNSUCCESSFUL)
 def test_a_stalled_order_whose_owner_ended_gets_that_end(bench, kept, status):
     owner = bench.execution(attempt=1, status=status)
     kept.put_in(State.WAITING, owner=owner, order=ORDER)
@@ -515,14 +572,66 @@ def test_a_stalled_order_whose_owner_was_deleted_has_failed(bench, kept, on_lamb
     assert bench.line()["error"] == "ExecutionLost"
 
 
-def test_an_open_order_whose_owner_succeeded_is_an_error_in_the_log_and_stays(bench, kept):
-    owner = bench.execution(attempt=1, status="SUCCEEDED")
+@pytest.mark.parametrize("attempt", [1, None], ids=["named", "a direct invoke"])
+def test_an_open_order_whose_owner_succeeded_is_completed_and_never_marked(bench, kept, marks, attempt):
+    owner = bench.success(attempt)
+    for look in (lambda: bench.examine_order("ORDER-1"), lambda: bench.examine_execution(owner.arn, "SUCCEEDED")):
+        kept.put_in(State.WAITING, owner=owner, order=ORDER)
+        look()
+        assert (kept.item()["state"], kept.item()["result"]) == ("COMPLETED", FINALIZATION)
+        line = bench.logged()[-1]
+        assert (line["level"], line["orderId"], line["state"]) == ("WARNING", "ORDER-1", "COMPLETED")
+        kept.delete()
+    assert marks.of([owner.arn]) == {}
+
+
+def test_a_success_that_the_ledger_has_needs_no_read_of_lambda(bench, kept, on_lambda):
+    owner = bench.success(1)
+    kept.put_in(State.COMPLETED, owner=owner, order=ORDER)
+    bench.examine_execution(owner.arn, "SUCCEEDED")
+    assert on_lambda.asked == []
+
+
+@pytest.mark.parametrize(("order", "result"), [(ORDER, "{}"), ("not an order", json.dumps(response_of("ORDER-1")))])
+def test_a_success_that_cannot_be_read_is_an_error_in_the_log_and_its_order_stays(
+    bench, kept, on_lambda, order, result
+):
+    owner = bench.execution(attempt=1, order=order, status="SUCCEEDED")
+    on_lambda.records[owner.arn]["Result"] = result
     kept.put_in(State.FINALIZING, owner=owner, order=ORDER)
     before = kept.item()
     bench.examine_order("ORDER-1")
     assert kept.item() == before
     line = bench.line()
-    assert (line["level"], line["orderId"], line["state"]) == ("ERROR", "ORDER-1", "FINALIZING")
+    assert (line["level"], line["executionArn"]) == ("ERROR", owner.arn)
+
+
+def test_a_success_that_was_deleted_is_an_error_in_the_log_and_its_order_stays(bench, kept, on_lambda):
+    owner = bench.success(1)
+    kept.put_in(State.WAITING, owner=owner, order=ORDER)
+    on_lambda.forget(owner.arn)
+    bench.examine_execution(owner.arn, "SUCCEEDED")
+    assert kept.item()["state"] == "WAITING"
+    assert bench.line()["message"] == "execution gone before it was reconciled"
+
+
+def test_an_execution_that_another_owner_refused_shows_that_an_item_is_lost(bench, kept):
+    arn = bench.execution(error_type="OrderInProgress", message="order ORDER-1 is another's").arn
+    bench.examine_execution(arn, "FAILED")
+    assert kept.item() is None
+    line = bench.line()
+    assert (line["level"], line["message"], line["orderId"]) == ("ERROR", "order not in the ledger", "ORDER-1")
+
+
+def test_a_direct_invoke_of_an_order_that_was_corrected_later_is_no_conflict(bench, kept):
+    duplicate = bench.execution(error_type="OrderInProgress", message="another runs it")
+    failed = kept.put_in(State.FAILED, order=ORDER)
+    corrected = OrderExecution("ORDER-1", "arn:corrected", 2, named=True)
+    kept.put_in(State.COMPLETED, order=OTHER_BODY, owner=corrected, after=failed)
+    before = kept.item()
+    bench.examine_execution(duplicate.arn, "FAILED")
+    assert kept.item() == before
+    assert (bench.rejects(), bench.logged()) == ([], [])
 
 
 @pytest.mark.parametrize("state", [None, *sorted(TERMINAL)])
@@ -549,4 +658,4 @@ def test_an_order_that_is_retried_during_its_examination_is_unchanged(bench, kep
 
 
 def test_every_retryable_state_is_a_status_of_executions():
-    assert set(ENDED_BADLY) == set(RETRYABLE)
+    assert set(UNSUCCESSFUL) == set(RETRYABLE)

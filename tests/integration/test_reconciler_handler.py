@@ -5,13 +5,15 @@ import json
 import sys
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from reconciler.pace import Pace
 from shared.ledger.owner import Ledger
 from shared.orders.order import parse_order
 from tests.integration.orders import ORDER, OWNER
-from tests.unit.test_executions import ALIAS, STACK_ID, name_of
-from tests.unit.test_ingest_batch import event
+from tests.unit.events import sqs_event
+from tests.unit.executions import ALIAS, STACK_ID, name_of
+from tests.unit.transport import refusal
 
 MARK = "zqMARKqz"
 
@@ -27,11 +29,14 @@ def function(rejected, ledger, operations_table, on_lambda, monkeypatch):
         "STACK_ID": STACK_ID,
         "WAIT_SECONDS": "2",
         "EXECUTION_TIMEOUT_SECONDS": "900",
+        "LEDGER_RETENTION_DAYS": "0",
+        "PUBLISHER_SOURCE": "00000000-0000-4000-8000-000000000001",
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delitem(sys.modules, "reconciler.handler", raising=False)
     module = importlib.import_module("reconciler.handler")
     monkeypatch.setattr(module._examiner.executions, "_client", on_lambda.client)
+    monkeypatch.setattr(module, "_lambda", on_lambda.client)
     return module
 
 
@@ -48,7 +53,7 @@ def printed(function, log, monkeypatch):
 
 
 def status_changes(**bodies):
-    batch = event(*bodies)
+    batch = sqs_event(*bodies)
     for record in batch["Records"]:
         body = bodies[record["messageId"]]
         record["body"] = body if isinstance(body, str) else json.dumps(body)
@@ -124,10 +129,12 @@ def test_an_event_given_back_is_logged_with_its_execution_and_so_with_the_order(
     assert line["reason"].startswith("RejectUnavailable: ")
 
 
-def test_a_sweep_answers_and_logs_what_it_did(function, on_lambda, lambda_context, ledger, printed):
+def test_a_sweep_answers_logs_and_counts_what_it_did(function, on_lambda, lambda_context, ledger, printed, capsys):
     on_lambda.end(on_lambda.begin(ORDER, name_of("ORDER-1")), "TIMED_OUT")
     assert function.sweep({}, lambda_context) == {"cases": 1, "failed": 0, "left": 0}
     assert ledger.get("ORDER-1").state == "TIMED_OUT"
+    [counted] = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"SweepEnded"' in line]
+    assert (counted["SweepEnded"], counted["FunctionName"]) == ([1], lambda_context.function_name)
     swept = printed()[-1]
     assert (swept["message"], swept["cases"], swept["function_request_id"]) == (
         "swept",
@@ -141,6 +148,29 @@ def test_a_sweep_keeps_to_the_time_that_lambda_gives_it(function, on_lambda, lam
     lambda_context.get_remaining_time_in_millis = lambda: 5_000
     assert function.sweep({}, lambda_context) == {"cases": 1, "failed": 0, "left": 1}
     assert ledger.get("ORDER-1") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "emitted"),
+    [
+        ((200, {}, b'{"State": "Enabled"}'), [0]),
+        ((200, {}, b'{"State": "Disabled"}'), [1]),
+        (refusal(404, "ResourceNotFoundException"), [1]),
+        (refusal(429, "TooManyRequestsException"), None),
+        (EndpointConnectionError(endpoint_url="https://lambda"), None),
+    ],
+    ids=["on", "off", "deleted", "throttled", "away"],
+)
+def test_a_sweep_counts_a_publisher_whose_event_source_is_off(
+    function, on_lambda, lambda_context, capsys, answer, emitted
+):
+    on_lambda.fail("GetEventSourceMapping", answer)
+    assert function.sweep({}, lambda_context)["failed"] == 0
+    metrics = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    assert {(metric["service"], metric["FunctionName"]) for metric in metrics} == {
+        ("reconciler", lambda_context.function_name)
+    }
+    assert [metric["PublisherOff"] for metric in metrics if "PublisherOff" in metric] == ([emitted] if emitted else [])
 
 
 def test_two_batches_and_a_sweep_stay_below_lambdas_read_quota(function, template):

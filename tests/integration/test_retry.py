@@ -1,4 +1,4 @@
-"""Retrying an order: a new attempt whose name is the lock. The retry itself writes nothing."""
+"""Retrying an order: a new attempt whose name is the lock. A retry writes nothing, but for the mark of FINALIZING."""
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
@@ -7,6 +7,7 @@ from shared.errors import (
     ExecutionUnavailable,
     IllegalTransition,
     InvalidOrder,
+    NotResumable,
     OrderConflict,
     OrderEnded,
     OrderUnknown,
@@ -15,15 +16,16 @@ from shared.errors import (
 )
 from shared.executions.names import MAX_ATTEMPT, OrderExecution, execution_of
 from shared.ledger.entry import End
-from shared.ledger.owner import Ledger
+from shared.ledger.owner import Claimed, Ledger
 from shared.ledger.settlement import settle
 from shared.ledger.states import RETRYABLE, State
 from shared.ledger.table import unchanged
 from shared.orders.order import parse_order
+from tests.integration.executions import FINALIZATION
 from tests.integration.orders import ORDER, OTHER_BODY, OWNER
-from tests.unit.test_executions import ALIAS, STACK_ID, name_of
+from tests.unit.executions import ALIAS, STACK_ID, name_of
 from tests.unit.transport import refusal
-from tools.operations.retry import retry
+from tools.operations.retry import retry, what_will_run_again
 
 ENDED = sorted(RETRYABLE)
 
@@ -99,21 +101,25 @@ def test_a_second_retry_with_another_body_is_refused(kept, retried, on_lambda):
 
 
 @pytest.mark.parametrize("status", ENDED)
-def test_a_retry_that_joins_an_unrecorded_ended_execution_raises(kept, retried, on_lambda, status):
+def test_a_retry_that_joins_an_unrecorded_ended_execution_records_that_and_raises(kept, retried, on_lambda, status):
     """Returning the ARN of the dead execution would promise an attempt that does not run."""
     kept.put_in(State.FAILED)
     on_lambda.end(retried().execution_arn, status)
     with pytest.raises(OrderEnded, match=f"attempt 2 of order ORDER-1 was started before and ended {status}"):
         retried()
-
-
-def test_after_a_dead_retry_is_recorded_the_next_attempt_is_started(ledger, kept, retried, on_lambda):
-    kept.put_in(State.FAILED)
-    dead = on_lambda.end(retried().execution_arn, "STOPPED")
-    settle(ledger, ORDER, execution_of(ORDER, dead, STACK_ID), End(State.STOPPED, "ExecutionStopped", "stopped"))
+    assert (kept.item()["state"], kept.item()["attempt"]) == (status, 2)
     third = retried()
     assert third.attempt == 3
     assert on_lambda.records[third.execution_arn]["Status"] == "RUNNING"
+
+
+def test_a_retry_of_an_item_that_was_set_back_joins_the_success_and_records_it(kept, retried, on_lambda):
+    kept.put_in(State.FAILED)
+    succeeded = on_lambda.succeed(ORDER, name_of("ORDER-1", 2))
+    assert retried().execution_arn == succeeded
+    item = kept.item()
+    assert (item["state"], item["attempt"], item["result"]) == ("COMPLETED", 2, FINALIZATION)
+    assert len(on_lambda.records) == 1
 
 
 def test_a_joined_retry_that_failed_meanwhile_is_returned_as_that_attempt(ledger, kept, retried, on_lambda):
@@ -124,6 +130,7 @@ def test_a_joined_retry_that_failed_meanwhile_is_returned_as_that_attempt(ledger
 
     class EndsWhileLooking:
         start = on_lambda.orders.start
+        stack_id = STACK_ID
 
         def get(self, execution_arn):
             Ledger(ledger).claim(ORDER, second)
@@ -162,8 +169,9 @@ def test_a_recorded_order_that_is_no_longer_valid_is_refused_with_its_fields(led
     """The order was recorded by a version with one more field."""
     entry = kept.put_in(State.FAILED)
     ledger.update("ORDER-1", {"order": {**entry.order, "coupon": "SPRING"}}, unchanged(entry))
-    with pytest.raises(InvalidOrder, match="coupon"):
+    with pytest.raises(InvalidOrder) as refused:
         retried()
+    assert [error.field for error in refused.value.errors] == ["coupon"]
     assert on_lambda.asked == []
 
 
@@ -181,3 +189,147 @@ def test_a_late_process_of_the_attempt_before_is_refused_by_the_retry(ledger, ke
     before = kept.item()
     assert settle(ledger, ORDER, OWNER, End(State.STOPPED, "ExecutionStopped", "late")).name == "AGREED"
     assert kept.item() == before
+
+
+# ── from FINALIZING ──────────────────────────────────────────────────────────────────────────────────
+
+
+ENRICHED_BEFORE = {"statusCode": 200}
+
+
+@pytest.fixture
+def resumed(ledger, on_lambda):
+    return lambda corrected=None: retry("ORDER-1", ledger, on_lambda.orders, corrected, from_finalize=True)
+
+
+@pytest.fixture
+def claimed(ledger):
+    return lambda started, order=ORDER: Ledger(ledger).claim(
+        order, execution_of(order, started.execution_arn, STACK_ID)
+    )
+
+
+@pytest.mark.parametrize("state", ENDED)
+def test_a_retry_from_finalizing_keeps_the_enrichment_and_reaches_waiting_in_one_update(
+    ledger, kept, resumed, claimed, on_lambda, state
+):
+    before = kept.put_in(state)
+    started = resumed()
+    assert (started.attempt, started.from_finalize) == (2, True)
+    assert on_lambda.records[started.execution_arn]["InputPayload"].encode() == ORDER.canonical_bytes()
+    assert kept.item()["version"] == before.version
+    assert claimed(started) == Claimed(0, ENRICHED_BEFORE, resumed=True)
+    entry = ledger.get("ORDER-1")
+    steps = [step for step in entry.history if step.attempt == 2]
+    assert [step.state for step in steps] == [State.RECEIVED, State.ENRICHING, State.ENRICHED, State.WAITING]
+    assert len({step.at for step in steps}) == 1
+    assert [step.detail for step in steps] == ["retried from FINALIZING", None, None, None]
+    assert (entry.enrichment, entry.resume_from, entry.error) == (ENRICHED_BEFORE, None, None)
+
+
+def test_a_resumed_claim_that_is_repeated_is_resumed_again_and_writes_nothing(kept, resumed, claimed):
+    kept.put_in(State.FAILED)
+    started = resumed()
+    claimed(started)
+    before = kept.item()
+    assert claimed(started) == Claimed(0, ENRICHED_BEFORE, resumed=True)
+    assert kept.item() == before
+
+
+def test_a_plain_retry_removes_a_mark_whose_attempt_was_never_started(kept, retried, resumed, claimed, on_lambda):
+    kept.put_in(State.FAILED)
+    on_lambda.fail("Invoke", refusal(429, "TooManyRequestsException"))
+    with pytest.raises(StartUnavailable):
+        resumed()
+    assert kept.item()["resumeFrom"] == "FINALIZING"
+    started = retried()
+    assert started.from_finalize is False
+    assert "resumeFrom" not in kept.item()
+    assert claimed(started) == Claimed(1)
+
+
+def test_each_of_two_retries_says_which_of_them_the_ledger_has(ledger, kept, retried, resumed, on_lambda):
+    kept.put_in(State.FAILED)
+
+    class OverruledWhileStarting:
+        stack_id = STACK_ID
+        get = on_lambda.orders.get
+
+        def start(self, order, attempt):
+            retried()
+            return on_lambda.orders.start(order, attempt)
+
+    overruled = retry("ORDER-1", ledger, OverruledWhileStarting(), from_finalize=True)
+    assert overruled.from_finalize is False
+    assert resumed().from_finalize is True
+    assert len(on_lambda.records) == 1
+
+
+def test_a_retry_that_lost_the_race_for_the_mark_decides_again(ledger, kept, resumed, on_lambda):
+    kept.put_in(State.FAILED)
+    marked = kept.before_write(resumed)
+    assert resumed().from_finalize is True
+    assert marked == []
+    assert len(on_lambda.records) == 1
+
+
+def test_a_mark_set_between_the_read_and_the_write_of_a_claim_counts(kept, retried, resumed, claimed):
+    kept.put_in(State.FAILED)
+    started = retried()
+    kept.before_write(lambda: None, resumed)
+    assert claimed(started).resumed
+
+
+def test_another_body_does_not_get_the_recorded_enrichment(ledger, kept, retried, resumed, claimed):
+    kept.put_in(State.FAILED)
+    started = retried(OTHER_BODY)
+    with pytest.raises(OrderConflict):
+        resumed()
+    assert claimed(started, OTHER_BODY) == Claimed(1)
+    entry = ledger.get("ORDER-1")
+    assert (entry.state, entry.enrichment, entry.resume_from) == (State.ENRICHING, None, None)
+
+
+def test_a_correction_is_not_retried_from_finalizing(kept, resumed, on_lambda):
+    kept.put_in(State.FAILED)
+    with pytest.raises(NotResumable, match="order ORDER-1: a corrected order cannot be retried from FINALIZING"):
+        resumed(OTHER_BODY)
+    assert "resumeFrom" not in kept.item()
+    assert on_lambda.asked == []
+
+
+def test_an_order_without_an_enrichment_is_not_retried_from_finalizing(ledger, kept, resumed, on_lambda):
+    end = End(State.FAILED, "EnricherUnavailable", "away")
+    Ledger(ledger).claim(ORDER, OWNER)
+    Ledger(ledger).failed(OWNER, end.error_type, end.message)
+    with pytest.raises(NotResumable, match="order ORDER-1: attempt 1 has no recorded enrichment"):
+        resumed()
+    assert "resumeFrom" not in kept.item()
+    assert on_lambda.asked == []
+
+
+@pytest.mark.parametrize("state", [State.CANCELLED, State.COMPLETED, State.WAITING])
+def test_an_order_that_cannot_be_retried_is_not_retried_from_finalizing(kept, resumed, on_lambda, state):
+    kept.put_in(state)
+    with pytest.raises(IllegalTransition, match=f"order ORDER-1 is {state}"):
+        resumed()
+    assert on_lambda.asked == []
+
+
+def test_a_resumed_attempt_that_died_before_its_claim_needs_a_plain_retry(kept, resumed, retried, on_lambda):
+    kept.put_in(State.FAILED)
+    on_lambda.end(resumed().execution_arn, "FAILED")
+    with pytest.raises(OrderEnded):
+        resumed()
+    assert {"resumeFrom", "enrichment"} & set(kept.item()) == set()
+    with pytest.raises(NotResumable):
+        resumed()
+    assert retried().attempt == 3
+
+
+def test_what_will_run_again_is_known_before_a_retry(kept):
+    entry = kept.put_in(State.FAILED)
+    assert what_will_run_again(entry, from_finalize=False) == ("enrich", "wait", "finalize")
+    assert what_will_run_again(entry, from_finalize=True) == ("finalize",)
+    with pytest.raises(NotResumable):
+        what_will_run_again(entry, OTHER_BODY, from_finalize=True)

@@ -1,16 +1,19 @@
-"""`settle` makes the ledger agree with an execution that did not succeed: every case, every race, every field."""
+"""`settle` makes the ledger agree with an execution that has ended: every case, every race, every field."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from shared.errors import OrderUnknown
+from orchestrator.result import order_result
+from shared.errors import OrderUnknown, ResultUnreadable
 from shared.executions.names import MAX_ATTEMPT, OrderExecution
-from shared.ledger.entry import MAX_TEXT_BYTES, End, kept_text, state_shard
+from shared.ledger.entry import MAX_TEXT_BYTES, Completion, End, kept_text, state_shard
 from shared.ledger.owner import Ledger
 from shared.ledger.settlement import (
     MAX_CONFLICTS,
     Settlement,
+    completion_of,
     end_attempt,
     note_conflict,
     note_status,
@@ -18,9 +21,12 @@ from shared.ledger.settlement import (
 )
 from shared.ledger.states import RETRYABLE, TERMINAL, State
 from shared.ledger.table import Refused, Written, unchanged
+from shared.orders.order import parse_order
+from tests.integration.executions import ENRICHMENT, FINALIZATION
 from tests.integration.orders import ORDER, OTHER_BODY, OWNER, PATH, RETRY
 
 OTHER = OrderExecution("ORDER-1", "arn:other")
+COMPLETION = Completion(ENRICHMENT, FINALIZATION)
 OPEN = [state for state in State if state not in TERMINAL]
 ENDS = [End(state, f"Execution{state}", f"it is {state}") for state in sorted(RETRYABLE)]
 STOPPED = next(end for end in ENDS if end.state is State.STOPPED)
@@ -60,6 +66,7 @@ def test_an_order_whose_execution_died_before_its_first_write_is_made_from_its_i
         "customerId": "CUST-1",
         "enrichStarts": 0,
         "error": end_of(end),
+        "errorType": end.error_type,
     }
 
 
@@ -76,7 +83,7 @@ def test_an_order_made_from_an_executions_input_can_be_retried_like_any_other(le
 
 @pytest.mark.parametrize("end", ENDS, ids=state_of)
 @pytest.mark.parametrize("state", OPEN)
-def test_an_order_that_has_not_ended_is_brought_to_its_owners_end(ledger, kept, state, end):
+def test_an_order_that_has_not_ended_gets_its_owners_end(ledger, kept, state, end):
     kept.put_in(state)
     before = kept.item()
     assert settle(ledger, ORDER, OWNER, end) is Settlement.RECORDED
@@ -89,6 +96,7 @@ def test_an_order_that_has_not_ended_is_brought_to_its_owners_end(ledger, kept, 
         "version": before["version"] + 1,
         "history": [*before["history"], step],
         "error": end_of(end),
+        "errorType": end.error_type,
     }
     assert after["updatedAt"] > before["updatedAt"]
 
@@ -111,7 +119,7 @@ def test_the_status_of_an_ended_owner_is_noted_once(ledger, dynamodb, kept):
     assert len(writes) == 1
 
 
-def test_a_retry_forgets_how_the_owner_before_it_ended(ledger, kept):
+def test_a_retry_removes_the_status_of_the_owner_before_it(ledger, kept):
     kept.put_in(State.FAILED)
     settle(ledger, ORDER, OWNER, STOPPED)
     assert kept.item()["executionStatus"] == "STOPPED"
@@ -168,6 +176,7 @@ def test_a_retry_that_died_before_its_first_write_is_the_next_attempt_and_has_en
         ],
         "enrichStarts": 0,
         "error": end_of(end),
+        "errorType": end.error_type,
     }
     del expected["enrichment"]
     expected.pop("executionStatus", None)
@@ -194,7 +203,7 @@ def test_the_history_names_the_fields_in_which_a_corrected_retry_differs(ledger,
     ],
     ids=["an old name", "a name too far", "no name that says 2", "a direct invoke"],
 )
-def test_no_other_execution_is_taken_for_a_retry(ledger, kept, late):
+def test_no_other_execution_counts_as_a_retry(ledger, kept, late):
     kept.put_in(State.FAILED)
     before = kept.item()
     assert settle(ledger, ORDER, late, STOPPED) is Settlement.AGREED
@@ -213,7 +222,7 @@ def test_the_next_attempts_name_changes_no_order_that_cannot_be_retried(ledger, 
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_another_body_is_a_conflict_until_it_is_noted_and_the_order_stays_as_it_is(ledger, kept, state):
+def test_another_body_is_a_conflict_until_it_is_noted_and_the_order_is_unchanged(ledger, kept, state):
     kept.put_in(state)
     before = kept.item()
     assert settle(ledger, OTHER_BODY, OTHER, FAILED) is Settlement.CONFLICT
@@ -233,7 +242,7 @@ def test_the_same_body_of_another_execution_is_no_conflict_and_changes_nothing(l
     assert kept.item() == before
 
 
-def test_a_conflict_is_noted_once_and_beside_others_that_are_noted_at_the_same_time(ledger, kept):
+def test_a_conflict_is_noted_once_with_others_noted_at_the_same_time(ledger, kept):
     kept.put_in(State.WAITING)
     note_conflict(ledger, "ORDER-1", "arn:1")
     note_conflict(ledger, "ORDER-1", "arn:1")
@@ -291,7 +300,7 @@ def test_a_conflict_of_an_unknown_order_is_not_noted(ledger, kept):
     ],
     ids=["no item", "owner", "owner, ended", "retry", "corrected retry", "conflict", "the same order"],
 )
-def test_asking_again_changes_nothing(ledger, kept, state, execution, body):
+def test_settling_again_changes_nothing(ledger, kept, state, execution, body):
     if state:
         kept.put_in(state)
     settle(ledger, body, execution, FAILED)
@@ -329,7 +338,7 @@ def test_two_that_end_the_same_attempt_write_once(ledger, kept):
     assert [step["state"] for step in kept.item()["history"]].count("STOPPED") == 1
 
 
-def test_an_order_that_is_ended_and_retried_meanwhile_is_left_to_the_retry(ledger, kept):
+def test_an_order_that_is_ended_and_retried_meanwhile_belongs_to_the_retry(ledger, kept):
     kept.put_in(State.WAITING)
 
     def end_and_retry():
@@ -406,6 +415,134 @@ def test_an_attempt_that_ended_meanwhile_is_not_ended_again(ledger, kept, meanwh
     outcome = end_attempt(ledger, entry, FAILED)
     assert outcome == Refused(ledger.get("ORDER-1"))
     assert [step["state"] for step in kept.item()["history"]].count("FAILED") == 0
+
+
+# ── an execution that succeeded ─────────────────────────────────────────────────────────────────────
+
+
+def test_a_completed_order_whose_item_is_gone_is_written_from_its_executions_result(ledger, kept):
+    assert settle(ledger, ORDER, replace(OWNER, attempt=3), COMPLETION) is Settlement.RECORDED
+    at = "2026-01-01T00:00:00.000Z"
+    detail = "from the execution's result"
+    assert kept.item() == {
+        "orderId": "ORDER-1",
+        "state": "COMPLETED",
+        "stateShard": state_shard(State.COMPLETED, "ORDER-1"),
+        "updatedAt": at,
+        "attempt": 3,
+        "version": 6,
+        "executionArn": "arn:first",
+        "history": [
+            {"state": state, "at": at, "attempt": 3, "detail": detail}
+            | ({"executionArn": "arn:first"} if state is State.RECEIVED else {})
+            for state in PATH
+        ],
+        "order": ORDER.canonical(),
+        "orderDigest": ORDER.digest(),
+        "customerId": "CUST-1",
+        "enrichStarts": 0,
+        "enrichment": ENRICHMENT,
+        "result": FINALIZATION,
+    }
+
+
+@pytest.mark.parametrize("state", OPEN)
+def test_an_older_item_of_a_completed_order_gets_the_transitions_that_it_lacks(ledger, kept, state):
+    kept.put_in(state)
+    before = kept.item()
+    assert settle(ledger, ORDER, OWNER, COMPLETION) is Settlement.RECORDED
+    after = kept.item()
+    assert [step["state"] for step in after["history"]] == list(PATH)
+    assert after["history"][: before["version"]] == before["history"]
+    assert (after["version"], after["state"], after["stateShard"]) == (
+        6,
+        "COMPLETED",
+        state_shard(State.COMPLETED, "ORDER-1"),
+    )
+    assert (after["enrichment"], after["result"]) == (ENRICHMENT, FINALIZATION)
+
+
+@pytest.mark.parametrize("state", sorted(RETRYABLE))
+@pytest.mark.parametrize("body", [ORDER, OTHER_BODY], ids=["the same body", "a corrected one"])
+@pytest.mark.parametrize("attempt", [2, 4], ids=["the next attempt", "a later one"])
+def test_an_item_set_back_to_an_earlier_attempt_gets_the_attempt_that_succeeded(ledger, kept, state, body, attempt):
+    kept.put_in(state)
+    before = kept.item()
+    execution = replace(RETRY, attempt=attempt)
+    assert settle(ledger, body, execution, COMPLETION) is Settlement.RECORDED
+    entry = ledger.get("ORDER-1")
+    assert [(step.state, step.attempt) for step in entry.history[before["version"] :]] == [
+        (state, attempt) for state in PATH
+    ]
+    assert (entry.attempt, entry.execution_arn, entry.order_digest) == (attempt, "arn:second", body.digest())
+    assert (entry.enrichment, entry.result, entry.error) == (ENRICHMENT, FINALIZATION, None)
+
+
+def test_an_older_item_that_was_cancelled_is_completed_when_its_execution_succeeded(ledger, kept):
+    kept.put_in(State.CANCELLED)
+    assert settle(ledger, ORDER, OWNER, COMPLETION) is Settlement.RECORDED
+    entry = ledger.get("ORDER-1")
+    assert [step.state for step in entry.history[-7:]] == ["CANCELLED", *PATH]
+    assert (entry.attempt, entry.state) == (1, State.COMPLETED)
+
+
+def test_a_success_is_recorded_after_another_attempt_of_the_lost_order_has_failed(ledger, kept):
+    failed = kept.put_in(State.FAILED)
+    kept.put_in(State.FAILED, owner=RETRY, after=failed)
+    assert settle(ledger, ORDER, OTHER, COMPLETION) is Settlement.RECORDED
+    entry = ledger.get("ORDER-1")
+    assert (entry.attempt, entry.state, entry.execution_arn) == (2, State.COMPLETED, "arn:other")
+
+
+@pytest.mark.parametrize("state", [*OPEN, State.COMPLETED])
+def test_a_success_changes_no_order_that_another_execution_runs_or_completed(ledger, kept, state):
+    kept.put_in(state)
+    before = kept.item()
+    for body in (ORDER, OTHER_BODY):
+        assert settle(ledger, body, OTHER, COMPLETION) is Settlement.AGREED
+    assert kept.item() == before
+
+
+def test_a_success_that_is_settled_while_its_owner_writes_is_recorded_once(ledger, kept):
+    kept.put_in(State.WAITING)
+    kept.before_write(lambda: Ledger(ledger).finalizing(OWNER), lambda: settle(ledger, ORDER, OWNER, COMPLETION))
+    assert settle(ledger, ORDER, OWNER, COMPLETION) is Settlement.AGREED
+    assert [step["state"] for step in kept.item()["history"]] == list(PATH)
+
+
+def test_a_response_gives_back_what_the_workflow_made_it_of():
+    response = json.dumps(order_result("ORDER-1", ENRICHMENT, FINALIZATION))
+    assert completion_of(response, "arn:first") == COMPLETION
+
+
+@pytest.mark.parametrize(
+    "result", ["", "null", "[]", "{}", '{"success": true}', "[" * 100_000, '{"enrichmentResult": 1}']
+)
+def test_a_result_of_another_shape_is_an_error_that_names_the_execution(result):
+    with pytest.raises(ResultUnreadable, match="execution arn:first succeeded, and its result does not have"):
+        completion_of(result, "arn:first")
+
+
+# ── what a lost item must not be made of, and what is no conflict ───────────────────────────────────
+
+
+@pytest.mark.parametrize("error_type", ["OrderConflict", "OrderInProgress"])
+def test_an_execution_whose_order_was_anothers_does_not_make_a_lost_item(ledger, kept, error_type):
+    refused = End(State.FAILED, error_type, "order ORDER-1 is another's")
+    assert settle(ledger, OTHER_BODY, OTHER, refused) is Settlement.ITEM_LOST
+    assert kept.item() is None
+    assert settle(ledger, ORDER, OWNER, replace(refused, state=State.STOPPED)) is Settlement.RECORDED
+
+
+def test_a_body_that_was_the_orders_before_a_correction_is_no_conflict(ledger, kept):
+    failed = kept.put_in(State.FAILED)
+    kept.put_in(State.FAILED, order=OTHER_BODY, owner=RETRY, after=failed)
+    assert ledger.get("ORDER-1").history[-5].former_digest == ORDER.digest()
+    before = kept.item()
+    assert settle(ledger, ORDER, OTHER, FAILED) is Settlement.AGREED
+    assert settle(ledger, OTHER_BODY, OTHER, FAILED) is Settlement.AGREED
+    assert settle(ledger, parse_order('{"orderId": "ORDER-1"}'), OTHER, FAILED) is Settlement.CONFLICT
+    assert kept.item() == before
 
 
 # ── limits of texts ─────────────────────────────────────────────────────────────────────────────────

@@ -8,7 +8,8 @@ import pytest
 
 from reconciler import sweep as sweep_module
 from reconciler.marks import Mark
-from reconciler.sweep import LOOKBACK, RESERVE_SECONDS, STALL_THRESHOLD, Sweep
+from reconciler.stalled import STALL_THRESHOLD, StalledOrder, stalled_orders
+from reconciler.sweep import LOOKBACK, RESERVE_SECONDS, Sweep
 from shared.aws.clock import timestamp
 from shared.errors import ExecutionUnavailable, LedgerUnavailable
 from shared.executions.client import EndedExecution
@@ -17,7 +18,8 @@ from shared.ledger.owner import Ledger
 from shared.ledger.states import State
 from shared.ledger.table import LedgerTable
 from shared.orders.order import parse_order
-from tests.unit.test_executions import name_of
+from tests.integration.executions import response_of
+from tests.unit.executions import name_of
 from tests.unit.transport import refusal
 
 WAIT = timedelta(hours=1)
@@ -33,7 +35,7 @@ class Bench:
         self.sweep, self._lambda, self._dynamodb, self._log = sweep, on_lambda, dynamodb, log
 
     def execution(self, order_id, status="RUNNING", started=timedelta(), ended=timedelta()):
-        """One that began and ended so long ago. Answers its ARN."""
+        """An execution that began and ended this long ago. Returns its ARN."""
         arn = self._lambda.begin(parse_order(f'{{"orderId": "{order_id}"}}'), name_of(order_id))
         now = datetime.now(UTC)
         if status != "RUNNING":
@@ -42,7 +44,7 @@ class Bench:
         return arn
 
     def order(self, order_id, arn, state, age):
-        """An order that an execution brought to a state so long ago."""
+        """An order that has been in a state for this long."""
         ledger = LedgerTable(self._dynamodb, "LedgerTable", now=lambda: timestamp(datetime.now(UTC) - age))
         owner = OrderExecution(order_id, arn, 1, named=True)
         order = parse_order(f'{{"orderId": "{order_id}"}}')
@@ -57,7 +59,8 @@ class Bench:
             Ledger(ledger).finalizing(owner)
 
     def run(self, remaining_s=lambda: 250.0):
-        return self.sweep.run(remaining_s)
+        self.metrics = {}
+        return self.sweep.run(remaining_s, self.metrics.update)
 
     def state(self, order_id):
         entry = self.sweep.examiner.ledger.get(order_id)
@@ -121,17 +124,17 @@ def bad_invokes(on_lambda, count):
     return [on_lambda.end(on_lambda.begin("not an order"), "FAILED") for _ in range(count)]
 
 
-def test_an_execution_without_an_order_is_read_and_logged_by_one_sweep_alone(bench, on_lambda):
+def test_an_input_that_is_no_order_is_read_and_rejected_by_one_sweep_alone(bench, on_lambda):
     bad_invokes(on_lambda, 13)
     for sweep in range(3):
         assert bench.run() == {"cases": 13 if sweep == 0 else 0, "failed": 0, "left": 0}
         assert on_lambda.count("GetDurableExecution") == 13
-        assert len(bench.logged("execution without an order")) == 13
+        assert len(bench.logged("order rejected")) == 13
 
 
 @pytest.mark.slow
 def test_a_lost_order_among_two_thousand_marked_executions_is_found_by_one_sweep(bench, on_lambda, dynamodb, marks):
-    """In four reads' time: each case that is looked at takes one."""
+    """In the time of four reads: each examined case takes one."""
     for arn in bad_invokes(on_lambda, 2_000):
         marks.put(arn, Mark.FINAL)
     bench.execution("LOST", "FAILED")
@@ -141,7 +144,7 @@ def test_a_lost_order_among_two_thousand_marked_executions_is_found_by_one_sweep
     assert bench.run(lambda: next(remaining)) == {"cases": 1, "failed": 0, "left": 0}
     assert bench.state("LOST") == "FAILED"
     assert on_lambda.count("GetDurableExecution") == 1
-    # 2,001 keys at a hundred each, and the case's own look.
+    # 2,001 keys at a hundred per request, and the read for the case itself.
     assert requests.count("BatchGetItem") == 21 + 1
 
 
@@ -206,17 +209,16 @@ def test_a_paused_execution_is_not_lost(bench, on_lambda):
     assert bench.state("PAUSED") == "WAITING"
 
 
-def test_an_open_order_whose_execution_succeeded_is_an_error_in_the_log(bench):
-    arn = bench.execution("ODD", "SUCCEEDED")
-    bench.order("ODD", arn, State.FINALIZING, age=STALL_THRESHOLD + MARGIN)
-    assert bench.run()["failed"] == 0
-    assert bench.state("ODD") == "FINALIZING"
-    (line,) = bench.logged("execution succeeded, order did not complete")
-    assert (line["level"], line["orderId"]) == ("ERROR", "ODD")
+def test_a_stalled_order_whose_execution_succeeded_is_completed(bench, on_lambda):
+    arn = bench.execution("OLD", "SUCCEEDED")
+    on_lambda.records[arn]["Result"] = json.dumps(response_of("OLD"))
+    bench.order("OLD", arn, State.WAITING, age=STALL_THRESHOLD + WAIT + MARGIN)
+    assert bench.run() == {"cases": 1, "failed": 0, "left": 0}
+    assert bench.state("OLD") == "COMPLETED"
 
 
 def test_an_end_is_found_for_a_day_however_long_the_execution_ran(bench):
-    """The execution's timeout bounds what is listed, its end what is looked at."""
+    """The execution's timeout limits what is listed, its end what is examined."""
     bench.execution("LONG", "FAILED", started=EXECUTION_TIMEOUT + LOOKBACK - MARGIN, ended=LOOKBACK - MARGIN)
     bench.execution("OVER", "FAILED", started=EXECUTION_TIMEOUT, ended=LOOKBACK + MARGIN)
     bench.execution("BEFORE", "FAILED", started=EXECUTION_TIMEOUT + LOOKBACK + MARGIN, ended=LOOKBACK - MARGIN)
@@ -229,6 +231,45 @@ def test_an_end_without_a_time_is_examined(bench, on_lambda):
     del on_lambda.records[arn]["EndTimestamp"]
     bench.run()
     assert bench.state("UNDATED") == "FAILED"
+
+
+def test_a_stalled_order_is_listed_with_its_state_and_the_time_of_its_last_transition(bench):
+    bench.order("LATE", bench.execution("LATE"), State.FINALIZING, STALL_THRESHOLD + MARGIN)
+    bench.order("EARLY", bench.execution("EARLY"), State.FINALIZING, STALL_THRESHOLD - MARGIN)
+    ledger = bench.sweep.examiner.ledger
+    since = ledger.get("LATE").updated_at
+    assert list(stalled_orders(ledger, WAIT, datetime.now(UTC))) == [StalledOrder("LATE", State.FINALIZING, since)]
+
+
+# ── metrics ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_sweep_counts_stuck_orders_and_those_that_it_ended(bench):
+    bench.order("STUCK", bench.execution("STUCK"), State.WAITING, age=100 * WAIT)
+    bench.execution("LOST", "FAILED")
+    bench.run()
+    counted = {"ExecutionsEndedBadly": [1], "StuckOrders": [1], "SweepEnded": [1], "SweepFailed": [0], "SweepLeft": [0]}
+    assert bench.metrics == counted
+    bench.run()
+    assert bench.metrics == counted | {"SweepEnded": [0]}
+
+
+def test_a_sweep_counts_failed_cases_and_those_left(bench, on_lambda):
+    for number in range(3):
+        bench.execution(f"LOST-{number}", "FAILED")
+    on_lambda.fail("GetDurableExecution", refusal(429, "TooManyRequestsException"))
+    remaining = iter([250.0, 250.0, 1.0])
+    bench.run(lambda: next(remaining))
+    counted = {"ExecutionsEndedBadly": [3], "StuckOrders": [0], "SweepEnded": [1], "SweepFailed": [1], "SweepLeft": [1]}
+    assert bench.metrics == counted
+
+
+def test_while_the_ledger_does_not_answer_no_number_of_stuck_orders_is_emitted(bench, monkeypatch):
+    monkeypatch.setattr(bench.sweep.examiner.ledger, "_table", "NoSuchTable")
+    with pytest.raises(LedgerUnavailable):
+        bench.run()
+    assert "StuckOrders" not in bench.metrics
+    assert bench.metrics["ExecutionsEndedBadly"] == [0]
 
 
 # ── errors ──────────────────────────────────────────────────────────────────────────────────────────
@@ -253,7 +294,9 @@ def test_when_an_item_cannot_be_read_the_others_are_examined(bench, on_lambda, d
     broken = {"orderId": {"S": "BROKEN"}, "stateShard": {"S": "WAITING#0"}, "updatedAt": {"S": "2026-01-01"}}
     dynamodb.put_item(TableName="LedgerTable", Item=broken)
     assert bench.run() == {"cases": 2, "failed": 1, "left": 0}
-    assert bench.logged("not reconciled")[0]["orderId"] == "BROKEN"
+    (line,) = bench.logged("not reconciled")
+    assert line["orderId"] == "BROKEN"
+    assert line["reason"].startswith("EntryUnreadable: order BROKEN: its item has no 'state'; see docs/operations.md")
     assert bench.state("GONE") == "FAILED"
 
 
@@ -284,14 +327,15 @@ def test_when_the_ledgers_list_fails_lambdas_is_examined(bench, dynamodb):
 def test_the_pages_before_a_listing_error_are_examined(bench):
     class BreaksOff:
         get = bench.sweep.examiner.executions.get
+        stack_id = bench.sweep.examiner.executions.stack_id
 
-        def ended_badly(self, _since):
+        def ended(self, _since, _statuses):
             yield [EndedExecution(bench.execution("LOST", "FAILED"), "FAILED")]
             raise ExecutionUnavailable("Lambda: TooManyRequestsException")
 
     broken = replace(bench.sweep, examiner=replace(bench.sweep.examiner, executions=BreaksOff()))
     with pytest.raises(ExecutionUnavailable):
-        broken.run(lambda: 250.0)
+        broken.run(lambda: 250.0, lambda _: None)
     assert bench.state("LOST") == "FAILED"
 
 
@@ -309,7 +353,7 @@ def test_near_its_timeout_a_sweep_begins_no_case_and_logs_what_is_left(bench, do
 
 
 def test_a_case_that_one_sweep_leaves_is_examined_by_another(bench):
-    """In the list's own order the first cases would take every sweep's time, and the last never have theirs."""
+    """In the list's order the first cases would use up each sweep's time, and the last would never be examined."""
     for number in range(4):
         bench.execution(f"LOST-{number}", "FAILED")
     for _ in range(200):
@@ -326,15 +370,16 @@ def test_a_list_is_read_up_to_its_limit_and_the_cut_is_logged(bench, monkeypatch
 
     class Many:
         get = bench.sweep.examiner.executions.get
+        stack_id = bench.sweep.examiner.executions.stack_id
         asked = 0
 
-        def ended_badly(self, _since):
+        def ended(self, _since, _statuses):
             for number in range(pages):
                 self.asked += 1
                 yield [EndedExecution(bench.execution(f"LOST-{number}", "FAILED"), "FAILED")]
 
     many = Many()
     cut = replace(bench.sweep, examiner=replace(bench.sweep.examiner, executions=many))
-    assert cut.run(lambda: 250.0) == {"cases": 2, "failed": 0, "left": 0}
+    assert cut.run(lambda: 250.0, lambda _: None) == {"cases": 2, "failed": 0, "left": 0}
     assert many.asked == min(pages, 3)
     assert len(bench.logged("more executions ended badly than a sweep lists")) == (pages > 2)

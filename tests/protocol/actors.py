@@ -1,5 +1,7 @@
-"""Those who work on an order: processes of executions, the reconciler, the operator. Each runs the pipeline's own code,
-one request at a time, and says after each which move of the model that was."""
+"""The processes of executions, the reconciler and the operator.
+
+Each runs the pipeline's own code, one request at a time, and says after each request which move of the model it was.
+"""
 
 import itertools
 from dataclasses import replace
@@ -8,25 +10,31 @@ from orchestrator import steps
 from shared.errors import PermanentError
 from shared.executions.names import MAX_ATTEMPT
 from shared.ledger.owner import AlreadyCompleted, Claimed, Ledger
-from shared.ledger.states import RETRYABLE, State
+from shared.ledger.states import RETRYABLE, TERMINAL, State
 from tests.protocol import ledger_model as model
 from tests.protocol.ledger_model import EDGES
 from tests.protocol.paused import Call, Killed
 from tests.protocol.pipeline_model import (
+    CANCELS_LATE,
     CHECKPOINTS,
     CLAIM,
     COMPLETE,
+    DELETED,
+    DELETES,
     FINALIZE,
     FIRST_OF_STEP,
-    NOT_SUCCEEDED,
+    FORGETS,
     RECORD_ENRICHMENT,
     RECORD_FAILURE,
+    RESUMES,
     RUNNING,
+    SUCCEEDED,
     mishaps,
     settle,
 )
 from tests.protocol.stand_ins import EnricherStandIn
 from tools.operations.cancel import cancel
+from tools.operations.forget import forget
 from tools.operations.retry import retry
 
 _NEXT_WRITE = {CLAIM: RECORD_ENRICHMENT, FINALIZE: COMPLETE}
@@ -35,7 +43,7 @@ _numbers = itertools.count(1)
 
 
 class Process:
-    """A process at one step of an execution. `point` is what it does next, in the model's words."""
+    """A process in one step of an execution. `point` is what it does next, in the model's words."""
 
     def __init__(self, followed, i, point):
         self.followed = followed
@@ -46,7 +54,7 @@ class Process:
         self.enricher = EnricherStandIn(next(_numbers))
         me, ledger = followed.me(i), _Noted(Ledger(followed.ledger), self.answers)
         if point == CLAIM:
-            self.call = Call(steps.enrich, followed.order(i), me, ledger, self.enricher)
+            self.call = Call(steps.enrich, followed.order(i), me, ledger, self.enricher, lambda _: None)
         elif point == FINALIZE:
             self.call = Call(steps.finalize, me, ledger)
         else:
@@ -59,7 +67,7 @@ class Process:
         return self.followed.live.get(self.execution) is self
 
     def go_on(self):
-        """One request: a write that is answered, or one on the way there."""
+        """Send one request: the write that gives the answer, or one before it."""
         before = self.followed.entry()
         if self.call.request is not None:  # a claim of an attempt after the last is refused without a request
             self.call.go_on()
@@ -74,7 +82,7 @@ class Process:
         self.followed.compare()
 
     def fail(self):
-        """The enricher, which is being asked, fails."""
+        """The enricher fails during the call."""
         before = self.followed.entry()
         self.enricher.fails = True
         self.call.go_on()
@@ -84,18 +92,22 @@ class Process:
         self._move_on()
 
     def die(self):
-        """A stalled process is gone: in the model it never acts again."""
+        """End a stalled process. In the model it never acts again."""
         self.call.kill()
         self.followed.stalled.remove(self)
 
     def _answer(self, before, after):
-        """The last write's answer in the model's words. What it gave must be what is on record."""
+        """The last write's answer in the model's words. Its data must be equal to the item's."""
         match self.answers[-1]:
             case PermanentError() as error:
                 return type(error).__name__
-            case Claimed(starts, enrichment):
-                assert (starts, enrichment) == (after.starts, after.enrichment)
+            case Claimed(starts, enrichment, resumed):
+                assert (starts, enrichment, resumed) == (after.starts, after.enrichment, after.was_resumed)
+                if resumed:
+                    return model.RESUMED
                 return model.CLAIMED if enrichment is None else model.RECORDED_ENRICHMENT
+            case _ if after and after.forgotten_at:
+                pass  # what was on record is gone
             case AlreadyCompleted(enrichment, result):
                 assert (enrichment, result) == (after.enrichment, after.result)
                 return model.RECORDED_RESULT
@@ -106,7 +118,7 @@ class Process:
         return model.ON_RECORD if after == before else model.WRITTEN
 
     def _move_on(self):
-        """The code stands where the model says, or its step is over in both."""
+        """Compare the code's next action with the model's, or see that the step is over in both."""
         says = self.followed.world.executions[self.execution].live
         over = self.call.request is None
         if not over:
@@ -122,7 +134,7 @@ class Process:
 
 
 class _Noted:
-    """The ledger, and what each of its writes answered or raised."""
+    """The ledger. It appends to `answers` what each write returned or raised."""
 
     def __init__(self, ledger, answers):
         self._ledger = ledger
@@ -142,9 +154,9 @@ class _Noted:
 
 
 class _Other:
-    """A call of the reconciler or the operator. It answers by what it saw at its last look at the ledger.
+    """A call of the reconciler or the operator. Its result depends on what it last read from the ledger.
 
-    `due` is the model's move, kind and execution, that it has yet to make once it has begun with another.
+    `due` is a second move of the model, as (kind, execution), that must follow the first.
     """
 
     def __init__(self, followed, call):
@@ -167,9 +179,9 @@ class _Other:
 
 
 class Reconciliation(_Other):
-    """The reconciler at work on an ended execution, told of by an event; or on the order, when the sweep saw it stand.
+    """The reconciler's work on an ended execution after an event, or on an order that the sweep found stalled.
 
-    It may end without a write only where, at its last request, the model had nothing left to do either.
+    It may end without a write only if the model, too, had nothing to do at the time of the last request.
     """
 
     def __init__(self, followed, i=None):
@@ -180,12 +192,14 @@ class Reconciliation(_Other):
         if i is None:
             call = Call(followed.examiner.examine_order, followed.order_id)
         else:
-            call = Call(followed.examiner.examine_execution, followed.arn(i), self.told)
+            # An execution that was marked before the item was lost is found again by an operator's `recover`.
+            lost = followed.world.item is None
+            call = Call(followed.examiner.examine_execution, followed.arn(i), self.told, again=lost)
         super().__init__(followed, call)
 
     def saw(self, request, before, after):
         world = self.followed.world
-        if self.execution is None:  # its first look: the order's owner is what this will be about
+        if self.execution is None:  # the first read says which execution to examine: the order's owner
             if world.item is None:
                 self.justified = True
                 return
@@ -203,21 +217,29 @@ class Reconciliation(_Other):
             self.due = ("reconciler notes the conflict", self.execution)
         else:
             nothing_to_do = (
-                world.executions[self.execution].status not in NOT_SUCCEEDED
+                world.executions[self.execution].status == RUNNING
                 or settle(self.followed.rules, world, self.execution)[0] is world
             )
-            # What a mark means is decided by the item that was read before it.
+            # The item that was read before decides whether the mark is correct.
             self.justified = nothing_to_do or (request == "marks?" and self.justified)
 
     def ended(self):
+        if self.followed.world.item is None and _error_of(self.call) == "OrderUnknown":
+            return  # the item was lost meanwhile; it is examined again
         assert self.call.error is None
-        assert self.wrote or self.justified, "the reconciler left undone what the model would do"
+        assert self.wrote or self.justified, "the reconciler wrote nothing, and the model would write"
         entry = self.followed.entry()
-        if self.told and not self.wrote and entry and entry.execution_arn == self.followed.arn(self.execution):
+        if (
+            self.told not in {None, SUCCEEDED}
+            and not self.wrote
+            and entry
+            and entry.forgotten_at is None
+            and entry.execution_arn == self.followed.arn(self.execution)
+        ):
             assert entry.execution_status == (None if self.told == entry.state else self.told)
 
     def _take_mark(self, world):
-        """The model's move, unless the execution has a mark or a trace in the item: the model marks no such one."""
+        """Make the model's move, unless the execution is marked or is in the item: the model does not mark it then."""
         i = self.execution
         marks = [
             move.kind
@@ -231,7 +253,7 @@ class Reconciliation(_Other):
 
 
 class Cancellation(_Other):
-    """The operator cancels the order, and perhaps dies when that is written."""
+    """The operator cancels the order. With `dies`, the command is killed after the write."""
 
     def __init__(self, followed, *, dies=False):
         self.dies = dies
@@ -241,11 +263,15 @@ class Cancellation(_Other):
     def saw(self, request, before, after):
         if request not in _LOOKS:
             return
-        if moved(before, after):
-            self.followed.take("operator cancels and dies" if self.dies else "operator cancels")
+        if moved(before, after) and after.state is State.CANCELLED:
+            owner = self.followed.world.executions[self.followed.world.item.owner].status
+            kind = "operator cancels" if owner in {RUNNING, DELETED} else CANCELS_LATE
+            self.followed.take(f"{kind} and dies" if self.dies else kind)
             self.due = ("operator stops", self.followed.world.item.owner)
             if self.dies:
                 self.call.kill()
+        elif moved(before, after):
+            self.followed.take("reconciler", self.followed.number(after.execution_arn))
         item = self.followed.world.item
         if item is None:
             self.expected = "OrderUnknown"
@@ -264,45 +290,85 @@ class Cancellation(_Other):
 
 
 class Retrial(_Other):
-    """The operator retries the order, as it was or with another body."""
+    """The operator retries the order: unchanged, corrected, or from finalize. With `dies`, it ends after the mark."""
 
-    def __init__(self, followed, body=None):
+    def __init__(self, followed, body=None, *, resumes=False, dies=False):
         self.body = body
+        self.resumes = resumes
+        self.dies = dies
         self.before = None
         self.expected = None
         corrected = followed.orders[body] if body else None
-        super().__init__(followed, Call(retry, followed.order_id, followed.ledger, followed.executions, corrected))
+        asked = (followed.order_id, followed.ledger, followed.executions, corrected)
+        super().__init__(followed, Call(retry, *asked, from_finalize=resumes))
 
     def saw(self, request, before, after):
-        assert after == before
         item = self.followed.world.item
-        if request == "GetItem" and self.before is None:
-            self.expected = _refusal_of_a_retry(item)
-            if self.expected is None:
+        wrote = moved(before, after)
+        if wrote and self.before is not None:
+            settled = self.followed.number(after.execution_arn)
+            self.followed.take("reconciler", settled)
+            succeeded = self.followed.world.executions[settled].status == SUCCEEDED
+            self.expected = None if succeeded else "OrderEnded"
+        elif request == "UpdateItem" and item is None:
+            self.expected = "OrderUnknown"
+        elif request in _LOOKS and self.before is None:
+            self.expected = _refusal_of_a_retry(item, resumes=self.resumes)
+            if self.expected is None and (wrote or (item.mark == model.RESUME) == self.resumes):
                 self.before = item
                 body = self.body or item.body
-                self.followed.take(f"operator retries with {body}")
+                kind = RESUMES if self.resumes else f"operator retries with {body}"
+                self.followed.take(f"{kind} and dies" if self.dies else kind)
                 self.due = (f"retry: attempt {item.attempt + 1} of {body}", None)
+                if self.dies:
+                    self.call.kill()
         elif request == "Invoke":
             self.expected = "OrderConflict" if self.followed.took[-1].outcome == "refused" else None
-        elif request == "GetItem":
-            # It was about to answer with an execution that has ended.
-            self.expected = "OrderEnded" if item.history == self.before.history else None
+
+    def ended(self):
+        if not isinstance(self.call.error, Killed):
+            assert _error_of(self.call) == self.expected
+
+
+class Erasure(_Other):
+    """The operator forgets the order, and deletes its executions."""
+
+    def __init__(self, followed):
+        self.expected = None
+        super().__init__(followed, Call(forget, followed.order_id, followed.ledger, followed.executions))
+
+    def saw(self, request, before, after):
+        if request in _LOOKS:
+            item = self.followed.world.item
+            if item is None:
+                self.expected = "OrderUnknown"
+            else:
+                self.expected = None if item.state in TERMINAL else "IllegalTransition"
+            if moved(before, after):
+                self.followed.take(FORGETS)
+        deletions = [move for move, _ in self.followed.possible() if move.kind == DELETES]
+        self.due = (DELETES, deletions[0].execution) if deletions else None
 
     def ended(self):
         assert _error_of(self.call) == self.expected
+        item, executions = self.followed.world.item, self.followed.world.executions
+        assert self.expected or {executions[owner].status for owner in item.owners} == {DELETED}
 
 
-def _refusal_of_a_retry(item):
+def _refusal_of_a_retry(item, *, resumes):
     if item is None:
         return "OrderUnknown"
+    if item.mark == model.FORGOTTEN:
+        return "OrderForgotten"
     if item.state not in RETRYABLE:
         return "IllegalTransition"
-    return "TooManyAttempts" if item.attempt >= MAX_ATTEMPT else None
+    if item.attempt >= MAX_ATTEMPT:
+        return "TooManyAttempts"
+    return "NotResumable" if resumes and State.ENRICHED not in item.reached else None
 
 
 def moved(before, after):
-    """Whether the item differs in anything that the model knows of."""
+    """Whether the items differ in a field that the model has too."""
     return _known(before) != _known(after)
 
 

@@ -1,16 +1,16 @@
-"""Runs of the model that between them take every move in every situation: what to lead the code along."""
+"""Runs of the model that together take every move in every situation. The code then follows them."""
 
 from collections.abc import Hashable, Iterable
 
 from tests.protocol.explore import Causes, Scenario, path_to, reached
 from tests.protocol.ledger_model import Rules
-from tests.protocol.pipeline_model import MARKS_LATE, WRITES, Move, World
+from tests.protocol.pipeline_model import CANCELS_LATE, MARKS_LATE, WRITES, Move, World
 
 
 def covering_paths(scenarios: Iterable[Scenario], rules: Rules) -> list[list[Move]]:
-    """Few runs in which each kind of move happens in each situation that one of the scenarios can bring it to.
+    """A small number of runs that take each kind of move in each situation that a scenario can reach.
 
-    Without late marks: those need a call that is under way while others act.
+    They have no late marks and no late cancels, which need a call that is still running while others act.
     """
     runs = {}
     for scenario in scenarios:
@@ -21,7 +21,7 @@ def covering_paths(scenarios: Iterable[Scenario], rules: Rules) -> list[list[Mov
                     runs[situation] = [*path_to(world, causes), (move, world)]
     paths, covered = [], set()
     for run in sorted(runs.values(), key=len, reverse=True):
-        if any(move.kind == MARKS_LATE for move, _ in run):
+        if any(move.kind.startswith((MARKS_LATE, CANCELS_LATE)) for move, _ in run):
             continue
         situations = {_situation(world, move) for move, world in run}
         if not situations <= covered:
@@ -31,7 +31,7 @@ def covering_paths(scenarios: Iterable[Scenario], rules: Rules) -> list[list[Mov
 
 
 def _situation(world: World, move: Move) -> Hashable:
-    """What decides a write: where the order is, whether this was written before, and what the writer is to it."""
+    """What a write depends on: the order's state, whether this was written before, and whether the writer owns it."""
     item, i = world.item, move.execution
     point = move.kind.removeprefix("stalled: ")
     if item is None or not (point in WRITES or move.kind.startswith(("reconciler", "operator"))):

@@ -1,15 +1,14 @@
-"""Everything that acts on one order, as a model: messages, executions and their processes, the reconciler, an
-operator, and faults.
+"""A model of all that acts on one order: messages, executions and their processes, the reconciler, an operator, faults.
 
-A `World` is the whole state. A move is one atomic action on the queue, on Lambda's table of executions, or on the
-ledger item, so a process that dies or stalls between two of its actions, a reconciler that comes late or twice, and a
-message that comes again while all this goes on are nothing but orders of moves:
+A `World` is the whole state. A move is one atomic action on the queue, on Lambda's list of executions, or on the ledger
+item. So the order of moves describes a process that dies or stalls between two actions, a reconciler that is late or
+runs twice, and a message that is delivered again at any time:
 
 * `progress` lists what happens by itself, sooner or later;
-* `mishaps` lists what may or may not happen: faults and people, of which a budget allows finitely many, and the
-  actions of stalled processes, which may come at any time or never.
+* `mishaps` lists what may or may not happen: faults and people's actions, each limited by a budget, and the actions of
+  stalled processes, which may come at any time or never.
 
-The promises are about a world in which progress has come to its end (`explore.wrong_at_rest`).
+Most promises are about a world in which nothing more happens by itself (`explore.wrong_at_rest`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,11 +16,11 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from shared.executions.names import MAX_ATTEMPT
-from shared.ledger.states import RETRYABLE, State
+from shared.ledger.states import RETRYABLE, TERMINAL, State
 from tests.protocol import ledger_model as ledger
 from tests.protocol.ledger_model import EDGES, Item, Rules
 
-# Lambda's statuses of an execution. DELETED stands for one that was deleted while it ran: Lambda knows it no more.
+# Lambda's statuses of an execution. DELETED: it was deleted, and Lambda no longer knows it.
 RUNNING = "RUNNING"
 SUCCEEDED = "SUCCEEDED"
 FAILED = "FAILED"
@@ -30,10 +29,15 @@ STOPPED = "STOPPED"
 DELETED = "DELETED"
 NOT_SUCCEEDED = frozenset({FAILED, TIMED_OUT, STOPPED, DELETED})
 
-# What a process does next. Each step is a few writes and ends with a checkpoint.
+# How an execution ended, where that matters.
+ANOTHERS = "the order was another's"
+RECORDED = "it answered with another's result"
+
+# What a process does next. Each step makes a few writes and ends with a checkpoint.
 CLAIM = "claim"
 RECORD_ENRICHMENT = "record the enrichment"
 CHECKPOINT_ENRICH = "checkpoint enrich"
+CHECKPOINT_RESUMED = "checkpoint enrich, without a wait"
 FINALIZE = "begin to finalize"
 COMPLETE = "complete"
 CHECKPOINT_FINALIZE = "checkpoint finalize"
@@ -44,16 +48,25 @@ FIRST_OF_STEP: Mapping[str, str] = {
     CLAIM: CLAIM,
     RECORD_ENRICHMENT: CLAIM,
     CHECKPOINT_ENRICH: CLAIM,
+    CHECKPOINT_RESUMED: CLAIM,
     FINALIZE: FINALIZE,
     COMPLETE: FINALIZE,
     CHECKPOINT_FINALIZE: FINALIZE,
     RECORD_FAILURE: RECORD_FAILURE,
     CHECKPOINT_FAILURE: RECORD_FAILURE,
 }
-"""Where a new process begins when the one at this point is gone."""
+"""Where Lambda's next process starts if the one at this point is gone: at the beginning of the step."""
 MARKS_LATE = "reconciler marks late"
-"""The reconciler found nothing for the ledger when it looked; by the time of its mark it would find something."""
-CHECKPOINTS = frozenset({CHECKPOINT_ENRICH, CHECKPOINT_FINALIZE, CHECKPOINT_FAILURE})
+"""The reconciler had nothing to write when it looked, but would have by the time it writes its mark."""
+CANCELS_LATE = "operator cancels late"
+"""The owner was running when the operator looked, and has ended by the time of the write."""
+FORGETS = "operator forgets"
+DELETES = "operator deletes"
+RESUMES = "operator retries from finalize"
+LOST = "the item is lost"
+EXPIRES = "the item expires"
+SET_BACK = "the item is set back to version "
+CHECKPOINTS = frozenset({CHECKPOINT_ENRICH, CHECKPOINT_RESUMED, CHECKPOINT_FINALIZE, CHECKPOINT_FAILURE})
 WRITES: Mapping[str, State] = {
     CLAIM: State.ENRICHING,
     RECORD_ENRICHMENT: State.WAITING,
@@ -61,32 +74,42 @@ WRITES: Mapping[str, State] = {
     COMPLETE: State.COMPLETED,
     RECORD_FAILURE: State.FAILED,
 }
-"""The state that a process's write brings the order to."""
+"""The order's state after each write of a process."""
 
 
 class Fault(IntEnum):
-    """What only happens where a budget allows it: what breaks, and what people do."""
+    """What happens only as often as a budget allows: faults, and what people do."""
 
     INGEST_DIES = 0
     """Ingest dies after the start and before the message is deleted, so the message comes again."""
     CRASH = 1
-    """A process is gone, and Lambda starts another."""
+    """A process dies, and Lambda starts another."""
     STALL = 2
-    """A process hangs and Lambda starts another. The first one's writes still arrive; its checkpoint is refused."""
+    """A process hangs, and Lambda starts another. Writes of the first still arrive; its checkpoint is refused."""
     STOP = 3
     TIMEOUT = 4
     DELETE = 5
-    """Someone deletes an execution. Only one that owns the order: one that has not written leaves no trace anywhere."""
+    """Someone deletes the execution that owns the order. Another that has not written would leave no trace anywhere."""
     FORGET = 6
-    """Lambda forgets the name of an execution that has ended, and may give it to another."""
+    """Lambda's retention ends: the name of an ended execution is free again."""
     ENRICHER = 7
-    """The enricher's answer cannot be used."""
+    """The enricher fails, or its answer is not valid."""
     RETRY = 8
     CANCEL = 9
     DIRECT = 10
     """Someone invokes the orchestrator without a name."""
     STRAY = 11
-    """Someone invokes it under the name of an attempt that nobody asked for."""
+    """Someone invokes it with the name of an attempt that no retry asked for."""
+    LOSE = 12
+    """Someone deletes the order's item."""
+    SET_BACK = 13
+    """Someone puts an older version of the item back, as a restore from a backup does."""
+    RESUME = 14
+    """A retry from finalize."""
+    ERASE = 15
+    """Someone forgets an ended order, and may then delete its executions."""
+    EXPIRE = 16
+    """The ledger's retention of an ended order is over. A producer may then send another order with the id."""
 
 
 class Message(NamedTuple):
@@ -97,11 +120,11 @@ class Message(NamedTuple):
 
 
 class Execution(NamedTuple):
-    """One execution, as Lambda knows it, and its processes, each by what it does next.
+    """One execution, as Lambda knows it. A process is described by what it does next.
 
-    `name` is the attempt that its name says, None without a name. `live` is the process that Lambda waits for; a
-    running execution without one is in its wait. `stalled` are those that Lambda waits for no more, because it
-    replaced them or because the execution has ended.
+    `name` is the attempt in its name, or None without a name. `live` is the process that Lambda waits for; a running
+    execution without one is in its durable wait. `stalled` are processes that Lambda no longer waits for, because it
+    replaced them or because the execution has ended. `how` is ANOTHERS or RECORDED if it ended in that way.
     """
 
     name: int | None
@@ -110,18 +133,19 @@ class Execution(NamedTuple):
     forgotten: bool = False
     live: str | None = CLAIM
     stalled: tuple[str, ...] = ()
+    how: str = ""
 
-    def ended(self, status: str) -> "Execution":
-        """The execution has ended, and its process may not know."""
-        return Execution(self.name, self.body, status, self.forgotten, None, with_stalled(self.stalled, self.live))
+    def ended(self, status: str, how: str = "") -> "Execution":
+        """The ended execution. Its process may not know of the end, so it counts as stalled."""
+        return Execution(self.name, self.body, status, self.forgotten, None, with_stalled(self.stalled, self.live), how)
 
 
 class World(NamedTuple):
     """Everything about one order.
 
-    On their way are: `starting`, the starts of retries, as (name, body); `stopping`, the executions of cancelled
-    orders that are to be stopped; `noting`, those whose order the reconciler rejected, to be noted as conflicts.
-    `marked`: executions in which the reconciler found nothing for the ledger, so that it does not read them again.
+    Decided but not yet done: `starting`, starts of retries, as (name, body); `stopping`, executions of cancelled orders
+    that must be stopped; `noting`, executions whose order the reconciler rejected and must note as conflicts.
+    `marked`: executions that need no write to the ledger, so the reconciler does not read them again.
     """
 
     item: Item | None
@@ -136,7 +160,7 @@ class World(NamedTuple):
 
 
 class Move(NamedTuple):
-    """What happens, to which execution, and what came of it."""
+    """What happens, to which execution, and with which result."""
 
     kind: str
     execution: int | None = None
@@ -148,11 +172,11 @@ class Move(NamedTuple):
 
 
 Moves = Iterator[tuple[Move, World]]
-"""What may happen next, and the world after it."""
+"""Moves that are possible now, each with the world after it."""
 
 
 def first_world(messages: Mapping[str, int], budget: Mapping[Fault, int]) -> World:
-    """Messages by their body, with how often each is delivered, and nothing else yet."""
+    """The world with only messages: the number of deliveries by body."""
     waiting = tuple(Message(body, deliveries) for body, deliveries in messages.items())
     nobody: frozenset[int] = frozenset()
     return World(
@@ -170,7 +194,7 @@ def progress(rules: Rules, world: World) -> Moves:
             yield Move(execution.live, i, answer), after
         elif execution.status == RUNNING:
             yield Move("the wait is over", i), change(world, i, execution._replace(live=FINALIZE))
-        elif execution.status in NOT_SUCCEEDED and rules.reconciler:
+        elif rules.reconciler:
             after, what = settle(rules, world, i)
             if after is not world:
                 yield Move("reconciler", i, what), after
@@ -192,7 +216,10 @@ def mishaps(rules: Rules, world: World) -> Moves:
         if any(world.budget):
             yield from _process_faults(world, i, execution)
             yield from _execution_faults(world, i, execution)
+    yield from _deletions(world)
     if any(world.budget):
+        yield from _losses(world)
+        yield from _expiries(rules, world)
         yield from _people(rules, world)
         yield from _deaths_of_ingest(rules, world)
 
@@ -210,7 +237,7 @@ def start(rules: Rules, world: World, name: int | None, body: str) -> tuple[Worl
 
 
 def _deliver(rules: Rules, world: World, body: str) -> tuple[World, str]:
-    """Ingest's work on one message but for its deletion."""
+    """Ingest's work on one message, without deleting it."""
     after, how = start(rules, world, 1, body)
     return (after._replace(rejected=after.rejected | {body}) if how == "refused" else after), how
 
@@ -253,6 +280,7 @@ def _stop(world: World, i: int) -> World:
 _AFTER_CLAIM: Mapping[str, str] = {
     ledger.CLAIMED: RECORD_ENRICHMENT,
     ledger.RECORDED_ENRICHMENT: CHECKPOINT_ENRICH,
+    ledger.RESUMED: CHECKPOINT_RESUMED,
 }
 _ADVANCES: Mapping[str, tuple[tuple[State, ...], str]] = {
     RECORD_ENRICHMENT: ((State.ENRICHED, State.WAITING), CHECKPOINT_ENRICH),
@@ -264,9 +292,9 @@ _ADVANCES: Mapping[str, tuple[tuple[State, ...], str]] = {
 
 
 def act(rules: Rules, world: World, i: int, point: str, *, live: bool) -> tuple[World, str]:
-    """One action of a process, a write or a checkpoint, and what the write answered.
+    """One action of a process, a write or a checkpoint, and the write's answer.
 
-    A step that has no next action ends, well or badly, with its checkpoint. Only the live process can make one.
+    A step without a next action ends with a checkpoint of its result or error. Only the live process can make one.
     """
     execution, item, answer, then = world.executions[i], world.item, "", None
     if point == CLAIM:
@@ -275,7 +303,7 @@ def act(rules: Rules, world: World, i: int, point: str, *, live: bool) -> tuple[
     elif point in _ADVANCES:
         targets, then = _ADVANCES[point]
         item, answer = ledger.advance(rules, item, i, targets)
-        # Where the failure cannot be recorded the execution fails all the same.
+        # If the failure cannot be recorded, the execution fails nevertheless.
         if answer not in ledger.HOLDS and point != RECORD_FAILURE:
             then = None
     if not live:
@@ -284,11 +312,13 @@ def act(rules: Rules, world: World, i: int, point: str, *, live: bool) -> tuple[
         changed = execution._replace(live=then)
     else:
         changed = _checkpointed(execution._replace(live=None), point, answer)
+        if changed.how == ANOTHERS and not world.budget[Fault.LOSE]:
+            changed = changed._replace(how="")  # it matters only if the item is lost later
     return World(item, _put(world.executions, i, changed), *world[2:]), answer
 
 
 def with_stalled(stalled: tuple[str, ...], point: str | None) -> tuple[str, ...]:
-    """The stalled processes with one more, unless there is none or all that is left to it is its checkpoint."""
+    """The stalled processes and the one at `point`, unless only its checkpoint is left, which would be refused."""
     return stalled if point is None or point in CHECKPOINTS else tuple(sorted((*stalled, point)))
 
 
@@ -296,10 +326,13 @@ def _checkpointed(execution: Execution, point: str, answer: str) -> Execution:
     """The execution after the checkpoint that ends a step."""
     if point == CHECKPOINT_ENRICH:
         return execution
+    if point == CHECKPOINT_RESUMED:
+        return execution._replace(live=FINALIZE)
     if point == CHECKPOINT_FINALIZE or answer == ledger.RECORDED_RESULT:
-        return execution.ended(SUCCEEDED)
+        return execution.ended(SUCCEEDED, "" if point == CHECKPOINT_FINALIZE else RECORDED)
     if point == CHECKPOINT_FAILURE or answer in ledger.REFUSALS:
-        return execution.ended(FAILED)
+        anothers = answer in {ledger.ORDER_CONFLICT, ledger.ORDER_IN_PROGRESS}
+        return execution.ended(FAILED, ANOTHERS if anothers and point != CHECKPOINT_FAILURE else "")
     return execution._replace(live=RECORD_FAILURE)
 
 
@@ -309,26 +342,35 @@ def _checkpointed(execution: Execution, point: str, answer: str) -> Execution:
 def settle(  # noqa: PLR0911 (the design's table, row by row)
     rules: Rules, world: World, i: int
 ) -> tuple[World, str]:
-    """What the reconciler does next for an execution that has ended without success: the same world if nothing.
+    """What the reconciler does next for an execution that has ended. Returns the same world if there is nothing to do.
 
-    It learns of the end by an event or by a sweep, once or often, soon or late.
+    It learns of the end from an event or a sweep, once or more often, at any time. It looks at one that succeeded when
+    the order has not moved for too long, or when an operator recovers the ledger.
     """
     item, execution = world.item, world.executions[i]
+    if execution.status == SUCCEEDED:
+        if not rules.success:
+            return world, "nothing"
+        what = "makes the item" if item is None else "completes its order" if item.owner == i else "takes the order"
+        return _settled(world, ledger.complete(item, i, execution.name, execution.body)), what
     end = FAILED if execution.status == DELETED else execution.status
     if item is None:
-        if ledger.is_beyond_the_last(rules, execution.name):
+        # An execution that did not own its order cannot say how the order ended.
+        anothers = execution.status == DELETED or execution.how == ANOTHERS
+        if anothers or ledger.is_beyond_the_last(rules, execution.name):
             return world, "nothing"
         return _settled(world, ledger.make(None, i, execution.name, execution.body, State(end))), "makes the item"
     if item.owner == i:
         return _settled(world, ledger.end(item, State(end))), f"writes {end}"
-    is_next = ledger.is_next_attempt(item, execution.name)
+    is_next = ledger.is_next_attempt(rules, item, execution.name)
     if i in item.owners or execution.status == DELETED or ledger.is_beyond_the_last(rules, execution.name):
         return world, "nothing"
     if i in world.marked and not (is_next and rules.next_attempt_unmarked):
         return world, "nothing"
     if is_next:
         return _settled(world, ledger.make(item, i, execution.name, execution.body, State(end))), "makes the attempt"
-    if item.body != execution.body and i not in item.conflicts | world.noting and rules.late_reject:
+    known = bodies_of(world, item) if rules.former_bodies else {item.body}
+    if execution.body not in known and i not in item.conflicts | world.noting and rules.late_reject:
         return world._replace(
             rejected=world.rejected | {execution.body}, noting=world.noting | {i}
         ), "rejects its order"
@@ -338,8 +380,8 @@ def settle(  # noqa: PLR0911 (the design's table, row by row)
 def can_be_marked(rules: Rules, world: World, i: int) -> bool:
     """Whether the reconciler may mark an ended execution now.
 
-    It owned no attempt, and its body was the order's when the reconciler looked, which may be long ago; or its name is
-    beyond the last attempt.
+    Either it owned no attempt and its body was the order's when the reconciler looked, perhaps long ago, or its name
+    has a number after the last attempt.
     """
     item, execution = world.item, world.executions[i]
     if not rules.reconciler or i in world.marked or execution.status not in NOT_SUCCEEDED - {DELETED}:
@@ -348,11 +390,16 @@ def can_be_marked(rules: Rules, world: World, i: int) -> bool:
         return True
     if item is None or i in item.owners or i in item.conflicts | world.noting:
         return False
-    return execution.body in {world.executions[owner].body for owner in item.owners}
+    return execution.body in bodies_of(world, item)
+
+
+def bodies_of(world: World, item: Item) -> set[str]:
+    """The bodies that the order had in its attempts."""
+    return {world.executions[owner].body for owner in item.owners}
 
 
 def note_conflict(world: World, i: int) -> World:
-    """What the reconciler does after a reject, whatever has become of the order meanwhile."""
+    """The reconciler's write after a reject. The order may have changed since the reject."""
     item = world.item._replace(conflicts=world.item.conflicts | {i}) if world.item else None
     return world._replace(item=item, noting=world.noting - {i})
 
@@ -391,23 +438,85 @@ def _execution_faults(world: World, i: int, execution: Execution) -> Moves:
             yield Move("its name is forgotten", i), change(hit, i, execution._replace(forgotten=True))
 
 
-def _people(rules: Rules, world: World) -> Moves:
-    item = world.item
-    if item and item.state in RETRYABLE and item.attempt < rules.last_attempt:
+def _losses(world: World) -> Moves:
+    if world.item is None:
+        return
+    for hit in _spend(world, Fault.LOSE):
+        yield Move(LOST), hit._replace(item=None)
+    for hit in _spend(world, Fault.SET_BACK):
+        bodies = tuple(execution.body for execution in world.executions)
+        for version in ledger.versions(world.item):
+            yield Move(f"{SET_BACK}{version}"), hit._replace(item=ledger.set_back(world.item, version, bodies))
+
+
+def _expiries(rules: Rules, world: World) -> Moves:
+    """The end of an item that has ended: only such an item has a time of expiry."""
+    if world.item is None or world.item.state not in TERMINAL:
+        return
+    for after in _spend(world, Fault.EXPIRE):
+        if not rules.kept_longer:
+            yield Move(EXPIRES), after._replace(item=None)
+        elif not _has_traces(world):
+            # All that was about the order is gone, and its id is free.
+            anew = first_world({"B": 1}, {})
+            yield Move(EXPIRES), anew._replace(budget=after.budget)
+
+
+def _has_traces(world: World) -> bool:
+    """Whether a message, a process or an execution that Lambda knows can still act on the order."""
+    known = any(e.status == RUNNING or e.stalled or not e.forgotten for e in world.executions)
+    waiting = any(message.deliveries for message in world.messages)
+    return known or waiting or bool(world.starting or world.stopping or world.noting)
+
+
+def _about_an_ended_order(rules: Rules, world: World, item: Item) -> Moves:
+    if item.state in RETRYABLE and item.attempt < rules.last_attempt:
         for after in _spend(world, Fault.RETRY):
             for body in dict.fromkeys((item.body, "C")):
-                starting = tuple(sorted((*world.starting, (item.attempt + 1, body))))
-                yield Move(f"operator retries with {body}"), after._replace(starting=starting)
+                decided = after._replace(item=ledger.unmarked(rules, item))
+                yield Move(f"operator retries with {body}"), _starting(decided, item.attempt + 1, body)
+        for after in _spend(world, Fault.RESUME) if State.ENRICHED in item.reached else ():
+            marked = after._replace(item=item._replace(mark=ledger.RESUME))
+            yield Move(f"{RESUMES} and dies"), marked
+            yield Move(RESUMES), _starting(marked, item.attempt + 1, item.body)
+    for after in _spend(world, Fault.ERASE):
+        yield Move(FORGETS), after._replace(item=ledger.forgotten(item))
+
+
+def _deletions(world: World) -> Moves:
+    """What follows a forget, unless the operator dies: the owners' executions are deleted, then the conflicts'."""
+    item = world.item
+    if item is None or item.mark != ledger.FORGOTTEN:
+        return
+    owners, conflicts = (
+        [i for i in those if world.executions[i].status != DELETED] for those in (item.owners, item.conflicts)
+    )
+    for i in owners[:1] or conflicts:
+        if world.executions[i].status != RUNNING:
+            yield Move(DELETES, i), change(world, i, world.executions[i].ended(DELETED)._replace(forgotten=True))
+
+
+def _people(rules: Rules, world: World) -> Moves:
+    item = world.item
+    if item and item.state in TERMINAL and item.mark != ledger.FORGOTTEN:
+        yield from _about_an_ended_order(rules, world, item)
     if item and (item.state, State.CANCELLED) in EDGES:
         for after in _spend(world, Fault.CANCEL):
             cancelled = after._replace(item=ledger.cancel(item))
-            yield Move("operator cancels and dies"), cancelled
-            yield Move("operator cancels"), cancelled._replace(stopping=world.stopping | {item.owner})
+            running = world.executions[item.owner].status in {RUNNING, DELETED}
+            kind = "operator cancels" if running else CANCELS_LATE
+            yield Move(f"{kind} and dies"), cancelled
+            yield Move(kind), cancelled._replace(stopping=world.stopping | {item.owner})
     for after in _spend(world, Fault.DIRECT):
         yield Move("someone invokes without a name"), start(rules, after, None, "A")[0]
     for after in _spend(world, Fault.STRAY):
         for name in (2, 3, MAX_ATTEMPT, MAX_ATTEMPT + 1):
             yield Move(f"someone starts attempt {name}"), start(rules, after, name, "C")[0]
+
+
+def _starting(world: World, name: int, body: str) -> World:
+    """The start of a retry is on its way."""
+    return world._replace(starting=tuple(sorted((*world.starting, (name, body)))))
 
 
 # ── parts ────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,10 +1,11 @@
-"""Lambda, the enricher and the rejected-orders queue, as the model says they are.
+"""Lambda, the enricher and the rejected-orders queue, with the behaviour of the model.
 
-What Lambda knows of executions is the model's own table of them: a start or a stop that the pipeline's code asks for is
-a move of the model.
+The executions on Lambda are the model's executions: each start or stop that the pipeline's code requests is a move of
+the model.
 """
 
 import io
+import json
 
 from botocore.exceptions import ClientError
 
@@ -12,15 +13,16 @@ from shared.errors import EnrichmentRejected
 from shared.executions.names import ExecutionName
 from shared.orders.enrichment import Enrichment
 from shared.orders.order import parse_order
+from tests.integration.executions import response_of
 from tests.protocol.paused import before_request
-from tests.protocol.pipeline_model import DELETED, RUNNING, STOPPED
+from tests.protocol.pipeline_model import ANOTHERS, DELETED, DELETES, RUNNING, STOPPED, SUCCEEDED
 
 STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/orders/0a1b2c3d"
 ORCHESTRATOR = "arn:aws:lambda:us-east-1:123456789012:function:orders-DurableOrderProcessor"
 
 
 class LambdaStandIn:
-    """boto3's Lambda client, on the model's executions of one order."""
+    """boto3's Lambda client for the model's executions of one order."""
 
     def __init__(self, followed):
         self._followed = followed
@@ -28,7 +30,7 @@ class LambdaStandIn:
     def invoke(self, *, FunctionName, InvocationType, DurableExecutionName, Payload):  # noqa: N803, ARG002 (boto3's names)
         before_request("Invoke")
         attempt = ExecutionName.parse(DurableExecutionName).attempt
-        body = self._followed.letter(parse_order(Payload.decode()))
+        body = self._followed.body_of(parse_order(Payload.decode()))
         if self._followed.take(f"retry: attempt {attempt} of {body}") == "refused":
             raise _error("DurableExecutionAlreadyStartedException", 409)
         executions = self._followed.world.executions
@@ -40,7 +42,7 @@ class LambdaStandIn:
         i = self._followed.number(DurableExecutionArn)
         if i in self._followed.world.stopping:
             self._followed.take("operator stops", i)
-        elif self._found(i).status == RUNNING:  # a cancel that was repeated
+        elif self._found(i).status == RUNNING:  # a repeated cancel
             self._followed.take(STOPPED, i)
         self._found(i)
 
@@ -48,7 +50,19 @@ class LambdaStandIn:
         before_request("GetDurableExecution")
         execution = self._found(self._followed.number(DurableExecutionArn))
         payload = self._followed.orders[execution.body].canonical_bytes().decode()
-        return {"DurableExecutionArn": DurableExecutionArn, "Status": execution.status, "InputPayload": payload}
+        found = {"DurableExecutionArn": DurableExecutionArn, "Status": execution.status, "InputPayload": payload}
+        if execution.status == SUCCEEDED:
+            found["Result"] = json.dumps(response_of(self._followed.order_id))
+        if execution.how == ANOTHERS:
+            found["Error"] = {"ErrorType": "shared.errors.OrderInProgress", "ErrorMessage": "another runs it"}
+        return found
+
+    def delete_durable_execution(self, *, DurableExecutionArn):  # noqa: N803 (boto3's names)
+        before_request("DeleteDurableExecution")
+        i = self._followed.number(DurableExecutionArn)
+        if self._found(i).status == RUNNING:
+            raise _error("ResourceConflictException", 409)
+        self._followed.take(DELETES, i)
 
     def _found(self, i):
         execution = self._followed.world.executions[i]
@@ -58,7 +72,7 @@ class LambdaStandIn:
 
 
 class MarksStandIn:
-    """The marks on executions."""
+    """The marks of examined executions."""
 
     def __init__(self):
         self._marks = {}
@@ -73,7 +87,7 @@ class MarksStandIn:
 
 
 class QueueStandIn:
-    """boto3's SQS client for the rejected-orders queue: what was sent, as (body, reason, the execution's ARN)."""
+    """boto3's SQS client for the rejected-orders queue. `sent` has (body, reason, the execution's ARN)."""
 
     def __init__(self):
         self.sent = []
@@ -85,7 +99,7 @@ class QueueStandIn:
 
 
 class EnricherStandIn:
-    """The enricher, which answers each process otherwise, or `fails`."""
+    """The enricher. It gives each process another answer, or fails if `fails` is set."""
 
     def __init__(self, process):
         self._process = process

@@ -33,6 +33,7 @@ class LedgerItems:
 @pytest.fixture
 def replay(dynamodb, ledger_table, customers_table, monkeypatch):
     monkeypatch.setenv("LEDGER_TABLE", ledger_table)
+    monkeypatch.setenv("LEDGER_RETENTION_DAYS", "0")
     monkeypatch.setenv("CUSTOMERS_TABLE", customers_table)
     monkeypatch.setenv("ENRICHER_ARN", "arn:aws:lambda:us-east-1:123456789012:function:orders-OrderEnricher")
     # As in the recording: the enricher cannot read this customer.

@@ -35,6 +35,10 @@ ORDERS = (
     "COMPLETED-BEFORE",
     "CONFLICT",
 )
+CUSTOMERS_KEY = (
+    "      AttributeDefinitions:\n        - { AttributeName: customerId, AttributeType: S }\n      KeySchema:"
+)
+"""A line of the template that only the customers table has."""
 AGAIN = {"COMPLETED-BEFORE": {}, "CONFLICT": {"currency": "EUR"}}
 # For these the ledger is changed from outside after the wait. Only the invocations from then on are kept.
 CHANGED_FROM_OUTSIDE = ("CANCELLED", "MOVED")
@@ -65,6 +69,8 @@ def deployable(folder):
     for before, after in {
         "Handler: orchestrator.handler.handler": "Handler: recording.handler",
         "          ENRICHER_ARN:": f"          RECORDINGS: {recordings}\n          ENRICHER_ARN:",
+        # The enricher's error names the table, so the table has the same name in the replay.
+        CUSTOMERS_KEY: f"      TableName: CustomersTable\n{CUSTOMERS_KEY}",
     }.items():
         assert text.count(before) == 1, f"template.yaml has changed: {before}"
         text = text.replace(before, after)

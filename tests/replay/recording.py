@@ -21,7 +21,9 @@ from orchestrator import handler as orchestrator  # noqa: E402
 from orchestrator import steps  # noqa: E402
 from orchestrator.enricher import Enricher  # noqa: E402
 from shared.errors import EnricherUnavailable, LedgerUnavailable  # noqa: E402
+from shared.ledger.entry import state_shard  # noqa: E402
 from shared.ledger.owner import Ledger  # noqa: E402
+from shared.ledger.states import State  # noqa: E402
 
 DIRECTORY = Path(os.environ["RECORDINGS"])
 dynamodb = boto3.client("dynamodb")
@@ -57,13 +59,13 @@ def entry(order_id):
 
 def change_from_outside(order_id):
     """Change the ledger while the order waits, as another process would."""
-    state = {"CANCELLED": "CANCELLED", "MOVED": "ENRICHING"}.get(order_id)
+    state = {"CANCELLED": State.CANCELLED, "MOVED": State.ENRICHING}.get(order_id)
     if state is not None:
         dynamodb.update_item(
             **entry(order_id),
-            UpdateExpression="SET #state = :state",
+            UpdateExpression="SET #state = :state, stateShard = :shard",
             ExpressionAttributeNames={"#state": "state"},
-            ExpressionAttributeValues={":state": {"S": state}},
+            ExpressionAttributeValues={":state": {"S": state}, ":shard": {"S": state_shard(state, order_id)}},
         )
 
 

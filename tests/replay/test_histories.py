@@ -70,11 +70,12 @@ def test_each_recorded_operation_has_a_name_of_its_own():
 # ── a changed workflow ────────────────────────────────────────────────────────────────────────────
 
 ENRICH = """\
-        enriched = step(context, "enrich", policies.enrich, lambda: steps.enrich(order, me, ledger, enricher))
+        enriched = step(context, "enrich", policies.enrich, lambda: steps.enrich(order, me, ledger, enricher, log))
 """
 WAIT = """\
-        context.wait(wait_that_fits(pipeline), name="wait")
+            context.wait(wait_that_fits(pipeline), name="wait")
 """
+UNCONDITIONAL_WAIT = WAIT.removeprefix("    ")
 PAUSE = 'context.wait(wait_that_fits(pipeline), name="pause")'
 FINALIZE = """\
         finalization = step(context, "finalize", policies.write_ledger, lambda: steps.finalize(me, ledger))
@@ -99,23 +100,23 @@ CHANGES = {
     "a wait that is skipped": [(WAIT, "")],
     "a step that is gone": [(RECORD_FAILURE, "            pass\n")],
     "the last step without a checkpoint": [(FINALIZE, "        finalization = steps.finalize(me, ledger)\n")],
-    "a call outside the steps": [(WAIT, "        enricher.enrich(order, 1)\n" + WAIT)],
+    "a call outside the steps": [(WAIT, "            enricher.enrich(order, 1)\n" + WAIT)],
     "a request outside the steps that changes nothing": [(FINALIZE, FINALIZE + "        ledger.finalizing(me)\n")],
     "a step that changes a variable outside it": [
         ("ledger, enricher = pipeline", "seen = []\n    ledger, enricher = pipeline"),
         ("lambda: steps.enrich(", "lambda: seen.append(1) or steps.enrich("),
-        (WAIT, f"        if seen:\n    {WAIT}"),
+        (WAIT, f"            if seen:\n    {WAIT}"),
     ],
     "a wait inside a step": [
         (FINALIZE, FINALIZE.replace("lambda: ", f"lambda: {PAUSE} or ")),
     ],
     "a step before the first": [(ENRICH, GREET + ENRICH)],
-    "a step before the wait": [(WAIT, GREET + WAIT)],
+    "a step before the wait": [(WAIT, f"    {GREET}{WAIT}")],
     "a step after the wait": [(WAIT, WAIT + GREET)],
     "a step after the last": [(FINALIZE, FINALIZE + GREET)],
-    "a wait before the first step": [(WAIT, ""), (ENRICH, WAIT + ENRICH)],
-    "a wait after the last step": [(WAIT, ""), (FINALIZE, FINALIZE + WAIT)],
-    "a step in the place of the wait": [(WAIT, GREET.replace("greet", "wait"))],
+    "a wait before the first step": [(WAIT, ""), (ENRICH, UNCONDITIONAL_WAIT + ENRICH)],
+    "a wait after the last step": [(WAIT, ""), (FINALIZE, FINALIZE + UNCONDITIONAL_WAIT)],
+    "a step in the place of the wait": [(WAIT, "    " + GREET.replace("greet", "wait"))],
     "a step in a context of its own": [
         (FINALIZE, FINALIZE.replace("step(context, ", "context.run_in_child_context(")),
         ('"finalize", policies.write_ledger, lambda: steps', "name='finalize', func=lambda _: steps"),

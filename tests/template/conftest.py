@@ -1,4 +1,4 @@
-"""The template twice, as written (`template`, for every tier) and as SAM translates it; and the handlers it names."""
+"""The template in two forms, as written (`template`, for all tiers) and translated by SAM, and its handlers."""
 
 import importlib
 import sys
@@ -12,7 +12,7 @@ from tools.template_check import translated as translation_of
 
 @pytest.fixture(scope="session")
 def translated():
-    """The CloudFormation template that the stack is made from."""
+    """The CloudFormation template that SAM translates it to."""
     return translation_of()
 
 
@@ -34,7 +34,7 @@ def parameters(template):
 
 @pytest.fixture(scope="session")
 def handlers():
-    """The four handler modules, wired as on Lambda."""
+    """The five handler modules, imported as on Lambda."""
     with pytest.MonkeyPatch.context() as patch:
         set_lambda_variables(patch)
         for name, value in {
@@ -44,12 +44,22 @@ def handlers():
             "LEDGER_TABLE": "ledger",
             "CUSTOMERS_TABLE": "customers",
             "OPERATIONS_TABLE": "operations",
+            "EVENT_BUS": "bus",
+            "ORDER_ID_PREFIX": "",
+            "PUBLISHER_SOURCE": "mapping",
             "STACK_ID": "stack",
             "WAIT_SECONDS": "2",
             "EXECUTION_TIMEOUT_SECONDS": "900",
+            "LEDGER_RETENTION_DAYS": "0",
         }.items():
             patch.setenv(name, value)
-        names = ("ingest.handler", "orchestrator.handler", "enricher.handler", "reconciler.handler")
+        names = (
+            "ingest.handler",
+            "orchestrator.handler",
+            "enricher.handler",
+            "reconciler.handler",
+            "publisher.handler",
+        )
         for name in names:
             patch.delitem(sys.modules, name, raising=False)
         return SimpleNamespace(**{name.split(".")[0]: importlib.import_module(name) for name in names})

@@ -1,7 +1,7 @@
-"""What a stack says of itself: the names that people, tools and tests find its parts by."""
+"""The outputs of the stack, by which people, tools and tests find its resources."""
 
 
-def test_every_part_that_people_and_tools_look_for_is_an_output(translated):
+def test_the_outputs_are_those_that_people_and_tools_use(translated):
     values = {name: output["Value"] for name, output in translated["Outputs"].items()}
     assert values == {
         "OrdersQueueUrl": {"Ref": "OrdersQueue"},
@@ -10,7 +10,7 @@ def test_every_part_that_people_and_tools_look_for_is_an_output(translated):
         "LedgerTableName": {"Ref": "LedgerTable"},
         "OperationsTableName": {"Ref": "OperationsTable"},
         "CustomersTableName": {"Ref": "CustomersTable"},
-        # The alias: Lambda refuses to start a durable function by its bare ARN.
+        # The alias, because Lambda refuses to start a durable function by an unqualified ARN.
         "DurableOrderProcessorArn": {"Ref": "DurableOrderProcessorAliasprod"},
         "OrderEnricherArn": {"Fn::GetAtt": ["OrderEnricher", "Arn"]},
         "OrderReconcilerArn": {"Fn::GetAtt": ["OrderReconciler", "Arn"]},
@@ -18,6 +18,9 @@ def test_every_part_that_people_and_tools_look_for_is_an_output(translated):
         "StatusChangesQueueUrl": {"Ref": "StatusChangesQueue"},
         "StatusChangesDlqUrl": {"Ref": "StatusChangesDlq"},
         "OrderIngestArn": {"Fn::GetAtt": ["OrderIngest", "Arn"]},
+        "OrderPublisherArn": {"Fn::GetAtt": ["OrderPublisher", "Arn"]},
+        "OrderEventsBusName": {"Ref": "OrderEvents"},
+        "EventsDlqUrl": {"Ref": "EventsDlq"},
     }
 
 

@@ -1,4 +1,4 @@
-"""What a deployment may choose, within what AWS takes."""
+"""The parameters of the template, within the limits of AWS."""
 
 import itertools
 
@@ -12,11 +12,18 @@ BOUNDS = {
     "ExecutionTimeoutSeconds": (1, 31_622_400),
     "RetentionDays": (1, 90),
     "WaitSeconds": (1, 31_622_400),
+    # Ours: 0 reserves nothing. The account's concurrency is 1,000 by default.
+    "OrchestratorConcurrency": (0, 1_000),
+    "EnricherConcurrency": (0, 1_000),
+    # CloudWatch has no bounds for a threshold. A message is at most 14 days old, and a count is 1 or more.
+    "QueueAgeAlarmSeconds": (1, 1_209_600),
+    "FailedOrdersAlarmCount": (1, 1_000_000),
+    "RejectedMessagesAlarmCount": (1, 1_000_000),
 }
 
 
 @pytest.mark.parametrize("name", BOUNDS.keys())
-def test_a_number_is_within_what_lambda_takes_and_its_default_within_its_own_range(parameters, name):
+def test_a_numbers_range_is_within_lambdas_and_has_the_default(parameters, name):
     parameter = parameters[name]
     lowest, highest = BOUNDS[name]
     assert parameter["Type"] == "Number"
@@ -25,12 +32,19 @@ def test_a_number_is_within_what_lambda_takes_and_its_default_within_its_own_ran
 
 def test_every_number_has_bounds(parameters):
     numbers = {name for name, parameter in parameters.items() if parameter["Type"] == "Number"}
-    assert numbers == BOUNDS.keys() | {"LogRetentionDays"}
+    assert numbers == BOUNDS.keys() | {"LogRetentionDays", "LedgerRetentionDays"}
 
 
 def test_a_choice_has_its_default_among_its_values(parameters):
     choices = {name for name, parameter in parameters.items() if "AllowedValues" in parameter}
-    assert choices == {"LogLevel", "LogRetentionDays", "Architecture"}
+    assert choices == {
+        "LogLevel",
+        "LogRetentionDays",
+        "Architecture",
+        "LedgerDeletionProtection",
+        "LedgerRetentionDays",
+        "TrafficShifting",
+    }
     for name in choices:
         assert parameters[name]["Default"] in parameters[name]["AllowedValues"]
 
@@ -39,11 +53,11 @@ def test_a_template_with_only_its_defaults_can_be_deployed(parameters):
     assert all("Default" in parameter for parameter in parameters.values())
 
 
-# ── the rule ──────────────────────────────────────────────────────────────────────────────────────
+# ── the rules ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def holds(condition, values):
-    """A rule's condition, as CloudFormation works it out: parameters are strings there."""
+    """Evaluates a rule's condition as CloudFormation does, with parameters as strings."""
     ((function, given),) = condition.items()
     match function:
         case "Ref":
@@ -70,6 +84,19 @@ def test_a_batch_above_ten_is_refused_without_a_window_and_no_other(translated, 
     assert holds(assertion["Assert"], values) == (batch_size <= 10 or window >= 1)
 
 
-def test_the_defaults_keep_the_rule(translated, parameters):
-    (assertion,) = translated["Rules"]["LargeBatchesNeedAWindow"]["Assertions"]
-    assert holds(assertion["Assert"], {name: str(parameter["Default"]) for name, parameter in parameters.items()})
+def test_the_ledgers_retention_is_refused_below_28_days_after_lambdas_and_no_other(translated, parameters):
+    """A message can be 14 days in its queue and, redriven, 14 more in it: until then the order must be known."""
+    assertions = translated["Rules"]["LedgerRetentionIsLongEnough"]["Assertions"]
+    shortest, longest = (parameters["RetentionDays"][bound] for bound in ("MinValue", "MaxValue"))
+    for ledger, executions in itertools.product(
+        parameters["LedgerRetentionDays"]["AllowedValues"], range(shortest, longest + 1)
+    ):
+        values = {"LedgerRetentionDays": str(ledger), "RetentionDays": str(executions)}
+        accepted = all(holds(assertion["Assert"], values) for assertion in assertions)
+        assert accepted == (ledger == 0 or ledger >= executions + 28), values
+
+
+def test_the_defaults_pass_the_rules(translated, parameters):
+    defaults = {name: str(parameter["Default"]) for name, parameter in parameters.items()}
+    for rule in translated["Rules"].values():
+        assert all(holds(assertion["Assert"], defaults) for assertion in rule["Assertions"])

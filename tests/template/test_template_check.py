@@ -1,4 +1,4 @@
-"""The linters' findings are told, whichever form of the template they are in."""
+"""The check reports the linters' findings in both forms of the template."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from tools.template_check import TEMPLATE, TemplateError, check
         ),
     ],
 )
-def test_a_mistake_in_the_template_is_found_and_told(tmp_path, written, changed, finding):
+def test_a_mistake_in_the_template_is_reported(tmp_path, written, changed, finding):
     text = TEMPLATE.read_text()
     assert text.count(written) == 1
     wrong = tmp_path / "template.yaml"

@@ -5,7 +5,7 @@ CLAIM_WRITES = 3
 
 
 def longest_call(client):
-    """Seconds until a client's call is given up for good, all tries and the waits between them counted."""
+    """Seconds until a client's call fails, with all tries and the waits between them."""
     config = client.meta.config
     tries = config.retries["total_max_attempts"]
     # botocore's standard mode waits up to 1, 2, 4 … s, at most 20.
@@ -21,23 +21,36 @@ def enricher_call(handlers):
     return longest_call(handlers.orchestrator.PIPELINE.enricher._client)
 
 
-def test_a_start_that_hangs_is_given_up_before_ingest_stops_waiting(handlers, properties):
+def test_a_hanging_start_times_out_before_ingests_deadline(handlers, properties):
     reserve = handlers.ingest.DEADLINE_RESERVE_SECONDS
     starts = longest_call(handlers.ingest._intake.executions._client)
     assert starts < properties("OrderIngest")["Timeout"] - reserve
     assert reserve >= 1
 
 
-def test_a_reject_that_hangs_is_given_up_before_ingest_stops_waiting(handlers, properties):
+def test_a_hanging_reject_times_out_before_ingests_deadline(handlers, properties):
     rejects = longest_call(handlers.ingest._intake.rejected._client)
     assert rejects < properties("OrderIngest")["Timeout"] - handlers.ingest.DEADLINE_RESERVE_SECONDS
 
 
-def test_a_customers_table_that_hangs_is_given_up_before_the_enricher_is(handlers, properties):
+def test_a_batch_of_events_ends_before_the_publishers_timeout(handlers, properties, resources):
+    """A batch's PutEvents are sent until the first one fails, and the events of a batch fit into a few of them."""
+    from publisher.publisher import MAX_ENTRIES
+
+    (mapping,) = [
+        resource["Properties"] for name, resource in resources.items() if name.startswith("OrderPublisherLedger")
+    ]
+    # An update appends at most five transitions: those that the reconciler adds to a completed order.
+    requests = -(-mapping["BatchSize"] * 5 // MAX_ENTRIES)
+    client = handlers.publisher._publisher.client
+    assert longest_call(client) + requests < properties("OrderPublisher")["Timeout"]
+
+
+def test_a_hanging_read_of_customers_times_out_before_the_enricher(handlers, properties):
     assert longest_call(handlers.enricher._customers._client) < properties("OrderEnricher")["Timeout"]
 
 
-def test_the_enricher_times_out_before_its_caller_gives_up(handlers, properties):
+def test_the_enricher_times_out_before_its_callers_timeout(handlers, properties):
     read_timeout = handlers.orchestrator.PIPELINE.enricher._client.meta.config.read_timeout
     assert properties("OrderEnricher")["Timeout"] < read_timeout == handlers.orchestrator.ENRICHER_TIMEOUT_SECONDS
 
@@ -51,7 +64,7 @@ def test_the_longest_finalize_step_ends_before_the_orchestrators_invocation(hand
     assert 2 * ledger_call(handlers) < properties("DurableOrderProcessor")["Timeout"]
 
 
-def test_the_orchestrators_clients_leave_trying_again_to_the_steps_policies(handlers):
+def test_the_orchestrators_clients_leave_retries_to_the_steps_policies(handlers):
     for part in (handlers.orchestrator.PIPELINE.ledger._writer, handlers.orchestrator.PIPELINE.enricher):
         assert part._client.meta.config.retries["total_max_attempts"] == 1
 
@@ -71,16 +84,16 @@ def test_a_status_change_stays_hidden_for_six_invocations(properties):
     assert properties("StatusChangesQueue")["VisibilityTimeout"] >= 6 * properties("OrderReconciler")["Timeout"]
 
 
-def test_a_sweep_leaves_itself_time_for_the_case_it_has_begun(handlers):
-    """A case reads the ledger, the execution and the ledger again, writes it, rejects, and notes that."""
+def test_a_sweep_reserves_time_for_the_case_in_progress(handlers):
+    """A case reads the ledger, the execution, the ledger again, writes the ledger, rejects, notes the conflict."""
     from reconciler.sweep import RESERVE_SECONDS
 
-    # Only what hangs takes its whole time, and a case ends at the first that does.
+    # Only a hanging call takes its whole timeout, and a case ends after the first such call.
     reconciler = handlers.reconciler._examiner
     slowest = max(
         longest_call(part._client) for part in (reconciler.ledger, reconciler.executions, reconciler.rejected)
     )
-    # A mark that hangs does not end the case: it is looked for, and it is put.
+    # A hanging read or write of a mark does not end the case.
     assert slowest + 2 * longest_call(reconciler.marks._client) < RESERVE_SECONDS
 
 
@@ -101,8 +114,8 @@ def test_a_sweep_ends_before_the_next_begins(properties):
     assert properties("OrderSweep")["Timeout"] < 5 * 60
 
 
-def test_a_sweep_that_failed_or_was_throttled_does_not_come_back_beside_the_next(resources):
-    """Lambda's own rule is two more tries, and six hours of them for one that was throttled."""
+def test_a_failed_or_throttled_sweep_is_not_retried(resources):
+    """Lambda's default is two retries, and retries for six hours after throttling."""
     (again,) = [
         resource["Properties"]
         for resource in resources.values()
@@ -113,13 +126,13 @@ def test_a_sweep_that_failed_or_was_throttled_does_not_come_back_beside_the_next
     assert again["MaximumEventAgeInSeconds"] <= 5 * 60
 
 
-def test_the_default_wait_fits_into_the_default_execution_which_can_be_invoked_synchronously(parameters):
+def test_the_default_wait_and_timeout_allow_a_synchronous_invoke(parameters):
     wait, execution = (parameters[name]["Default"] for name in ("WaitSeconds", "ExecutionTimeoutSeconds"))
     assert wait < execution <= 900
 
 
-def test_an_outage_of_the_ledger_can_be_sat_out_within_the_default_execution(parameters):
-    """Else the policy's last attempts would be made by nobody."""
+def test_the_ledger_retries_fit_into_the_default_execution_timeout(parameters):
+    """Otherwise the execution would time out before the policy's last attempts."""
     from orchestrator import policies
     from shared.errors import LedgerUnavailable
 

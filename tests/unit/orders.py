@@ -1,4 +1,4 @@
-"""Hypothesis strategies for orders: as JSON data, and as different JSON texts of the same order."""
+"""Orders: Hypothesis strategies for their JSON data and for different JSON texts of one, and orders of a given size."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
@@ -42,6 +42,20 @@ def order_data(draw):
             data[name] = draw(values)
     if draw(st.booleans()):
         data["placedAt"] = canonical_instant(draw(instants))
+    return data
+
+
+def order_of(size):
+    """An order whose canonical form has exactly `size` bytes."""
+    line = {"sku": "S" * 64, "quantity": 1, "unitPrice": "1"}
+    data = {"orderId": "A", "items": [], "attributes": {"pad": "", "more": ""}}
+
+    def missing():
+        return size - len(json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode())
+
+    data["items"] = [line] * (missing() // (len(json.dumps(line, separators=(",", ":"))) + 1) - 1)
+    left = missing()
+    data["attributes"] = {"pad": "x" * (left // 2), "more": "x" * (left - left // 2)}
     return data
 
 

@@ -26,7 +26,7 @@ def anchors(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_relative_link_leads_to_a_file_and_a_heading_that_exist(page):
+def test_every_relative_link_names_a_file_and_a_heading_that_exist(page):
     for path, anchor in LINK.findall(FENCED.sub("", page.read_text())):
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), path
@@ -50,6 +50,15 @@ def test_the_table_of_failures_names_only_codes_and_errors_that_exist():
     # ExecutionLost is an error type without a class: only the reconciler writes it.
     assert {name for name in names - codes - RAISED if f'"{name}"' not in sources} == set()
     assert {"OrderInProgress", "EnricherUnavailable", "ExecutionLost"} <= names
+
+
+def test_the_table_of_parameters_has_each_parameter_of_the_template_with_its_default(template):
+    section = (ROOT / "docs" / "deployment.md").read_text().partition("\n## Parameters\n")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", section, re.MULTILINE))
+    assert rows == {
+        name: f"`{parameter['Default']}`" if parameter["Default"] != "" else "empty"
+        for name, parameter in template["Parameters"].items()
+    }
 
 
 def test_every_make_target_in_the_documents_for_users_exists():

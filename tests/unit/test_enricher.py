@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from enricher.profiles import Customers, guest_id
 from enricher.totals import totals
-from shared.orders.enrichment import Enrichment
+from shared.errors import OrderTooLarge
+from shared.orders.enrichment import Enrichment, UnusableItem
+from shared.orders.fields import MAX_CANONICAL_BYTES
 from shared.orders.order import order_from, parse_order
 from tests.unit.orders import order_ids, prices
 from tests.unit.transport import Endpoint, client, refusal
@@ -49,6 +51,32 @@ def test_a_known_customer_has_the_profile_of_the_table(customers):
 def test_a_customer_with_only_an_id_is_a_customer(customers):
     customer = customers.of(ordered_by("CUST-00005"))
     assert (customer.customer_id, customer.profile.kind, customer.profile.tier) == ("CUST-00005", "CUSTOMER", None)
+
+
+@pytest.mark.parametrize("attribute", ["tier", "customerSince"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"N": "4711"},
+        {"B": b"4711"},
+        {"BOOL": True},
+        {"NULL": True},
+        {"SS": ["4711"]},
+        {"L": [{"S": "4711"}]},
+        {"M": {"value": {"S": "4711"}}},
+    ],
+    ids=lambda value: next(iter(value)),
+)
+def test_an_attribute_of_another_type_is_named_without_its_value(
+    customers, dynamodb, customers_table, attribute, value
+):
+    item = {"customerId": {"S": "CUST-4711"}, "tier": {"S": "GOLD"}, "customerSince": {"S": "1997-01-01"}}
+    dynamodb.put_item(TableName=customers_table, Item={**item, attribute: value})
+    unusable = customers.of(ordered_by("CUST-4711"))
+    assert unusable == UnusableItem(
+        table=customers_table, key="customerId", attribute=attribute, type=next(iter(value)), expected="S"
+    )
+    assert "4711" not in str(unusable)
 
 
 @pytest.mark.parametrize("customer_id", [None, "CUST-99999", "cust-00004"])
@@ -100,8 +128,12 @@ def test_totals_are_exact(lines):
 
 
 def test_totals_of_the_largest_order_are_exact():
-    sums = totals(order_with([(1_000_000, "999999999999.999999")] * 900))
-    assert Fraction(sums.amount) == 900 * 1_000_000 * Fraction("999999999999.999999")
+    largest = 999_999, "999999999999.999999"  # a million would end in zeros, which no rounding loses
+    lines = MAX_CANONICAL_BYTES // len('{"quantity":999999,"sku":"S","unitPrice":"999999999999.999999"},')
+    with pytest.raises(OrderTooLarge):
+        order_with([largest] * (lines + 1))
+    sums = totals(order_with([largest] * (lines - 1)))
+    assert Fraction(sums.amount) == (lines - 1) * 999_999 * Fraction("999999999999.999999")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +210,7 @@ def test_the_orchestrator_accepts_the_answer(enricher, lambda_context, order):
     [
         ({"orderId": "ORDER 1"}, "ORDER 1", "orderId: "),
         ({"orderId": "A", "currency": "XXX"}, "A", "currency: "),
-        ({}, None, "orderId: Field required"),
+        ({}, None, "orderId: is required"),
         ([], None, ""),
         ("ORDER-1", None, ""),
         (None, None, ""),
@@ -190,6 +222,25 @@ def test_an_invalid_order_is_answered_with_400(enricher, lambda_context, event, 
     assert (answer["statusCode"], answer["orderId"]) == (400, order_id)
     assert answer["error"].startswith(error)
     assert answer["error"]
+
+
+def test_a_customer_with_an_attribute_of_another_type_is_answered_with_422(
+    enricher, customers, dynamodb, customers_table, lambda_context
+):
+    dynamodb.put_item(
+        TableName=customers_table, Item={"customerId": {"S": "CUST-00004"}, "tier": {"M": {"name": {"S": "GOLD"}}}}
+    )
+    answer = enricher.handler(event_of(ORDER), lambda_context)
+    assert (answer["statusCode"], answer["orderId"]) == (422, "ORDER-123")
+    assert answer["unusableItem"] == {
+        "table": customers_table,
+        "key": "customerId",
+        "attribute": "tier",
+        "type": "M",
+        "expected": "S",
+    }
+    assert answer["error"] == str(UnusableItem.model_validate(answer["unusableItem"]))
+    assert "GOLD" not in json.dumps(answer)
 
 
 def test_the_handler_raises_errors_of_the_table(enricher, lambda_context):

@@ -13,21 +13,8 @@ from botocore.exceptions import (
 from orchestrator.enricher import MAX_ANSWER_BYTES, Enricher
 from shared.errors import EnricherUnavailable, EnrichmentRejected
 from shared.ledger.entry import marshalled, unmarshalled
-from shared.orders.order import parse_order
+from tests.unit.enricher_answers import ANSWER, ARN, ORDER, said
 from tests.unit.transport import Endpoint, client, refusal
-
-ARN = "arn:aws:lambda:us-east-1:123456789012:function:orders-OrderEnricher"
-ORDER = parse_order('{ "orderId": "ORDER-123", "attributes": {"note": "zqMARKqz"} }')
-ANSWER = {
-    "statusCode": 200,
-    "orderId": "ORDER-123",
-    "enrichedData": {
-        "customerId": "CUST-00004",
-        "timestamp": "2026-02-08T20:58:24.548Z",
-        "profile": {"kind": "CUSTOMER", "tier": "GOLD"},
-        "totals": {"lines": 0, "units": 0, "amount": "0"},
-    },
-}
 
 
 def without(*path):
@@ -39,11 +26,6 @@ def without(*path):
         parent = parent[name]
     del parent[last]
     return answer
-
-
-def said(answer, **headers):
-    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    return 200, {name.replace("_", "-"): value for name, value in headers.items()}, body
 
 
 def enrich(answer, calls=1):
@@ -173,6 +155,24 @@ def test_any_other_status_is_a_permanent_error(status):
         enrich(said({**ANSWER, "statusCode": status}))
 
 
+UNUSABLE = {
+    "table": "orders-Customers",
+    "key": "customerId",
+    "attribute": "tier",
+    "type": "N",
+    "expected": "S",
+}
+
+
+def test_an_item_that_the_enricher_cannot_use_is_a_permanent_error_that_names_it():
+    with pytest.raises(EnrichmentRejected) as refused:
+        enrich(said({"statusCode": 422, "orderId": "ORDER-123", "error": "no", "unusableItem": UNUSABLE}))
+    assert str(refused.value) == (
+        "the enricher answered statusCode 422: the item of table orders-Customers with the order's customerId:"
+        " attribute tier has type N, not S"
+    )
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"null and void", b"\xff\xfe", b"[" * 10_000])
 def test_an_answer_that_is_not_json_is_a_permanent_error(body):
     with pytest.raises(EnrichmentRejected, match=r"^the enricher's answer is not JSON$"):
@@ -218,6 +218,13 @@ def test_an_answer_for_another_order_is_a_permanent_error(order_id):
         enrich(said({**ANSWER, "orderId": order_id}))
 
 
+@pytest.mark.parametrize("digits", ["9" * 38, "-" + "9" * 37])
+def test_an_integer_that_dynamodb_can_store_is_kept_and_one_digit_more_becomes_text(digits):
+    answer = b'%s, "more": %s}' % (json.dumps(ANSWER).encode()[:-1], b"%s")
+    assert kept(answer % digits.encode())["more"] == int(digits)
+    assert kept(answer % (digits + "9").encode())["more"] == digits + "9"
+
+
 def test_an_answer_of_16_kib_is_accepted_and_a_larger_one_refused():
     assert MAX_ANSWER_BYTES == 16 * 1024
     body = json.dumps(ANSWER).encode()
@@ -231,6 +238,9 @@ def test_an_answer_of_16_kib_is_accepted_and_a_larger_one_refused():
     "answer",
     [
         said({"statusCode": 400, "error": "zqMARKqz"}),
+        said({"statusCode": 422, "unusableItem": "zqMARKqz"}),
+        said({"statusCode": 422, "unusableItem": {**UNUSABLE, "attribute": "tier: zqMARKqz"}}),
+        said({"statusCode": 422, "unusableItem": {**UNUSABLE, "value": "zqMARKqz"}}),
         said({**ANSWER, "orderId": "zqMARKqz"}),
         said({**ANSWER, "enrichedData": "zqMARKqz"}),
         said({**ANSWER, "enrichedData": {"customerId": ["zqMARKqz"]}}),

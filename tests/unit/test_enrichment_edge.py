@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from aws_durable_execution_sdk_python.serdes import deserialize, serialize
+from aws_durable_execution_sdk_python.serdes import DEFAULT_JSON_SERDES, deserialize, serialize
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -11,8 +11,8 @@ from orchestrator.enricher import MAX_ANSWER_BYTES, MAX_NESTING, Enricher
 from shared.errors import EnricherUnavailable, EnrichmentRejected
 from shared.ledger.entry import marshalled, unmarshalled
 from shared.orders.enrichment import Enrichment
+from tests.unit.enricher_answers import ANSWER, ARN, ORDER, said
 from tests.unit.hostile import broken, changed, json_texts, nested
-from tests.unit.test_enrichment_answer import ANSWER, ARN, ORDER, said
 from tests.unit.transport import Endpoint, client
 
 LARGEST_STEP_RESULT = 262_144
@@ -62,9 +62,9 @@ def kept_in_the_ledger(enrichment):
 
 def kept_in_the_checkpoint(enrichment):
     enriched = {"enrichment": enrichment}
-    text = serialize(None, enriched, "operation", "arn")
+    text = serialize(DEFAULT_JSON_SERDES, enriched, "operation", "arn")
     assert len(text.encode()) <= LARGEST_STEP_RESULT
-    assert deserialize(None, text, "operation", "arn") == enriched
+    assert deserialize(DEFAULT_JSON_SERDES, text, "operation", "arn") == enriched
 
 
 def levels(value):

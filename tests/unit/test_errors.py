@@ -20,6 +20,7 @@ from shared.errors import (
     OrderConflict,
     OrderEnded,
     OrderError,
+    OrderForgotten,
     OrderInProgress,
     OrderTooLarge,
     OrderUnknown,
@@ -37,6 +38,7 @@ IN_STEPS = [
     OrderConflict,
     OrderInProgress,
     OrderEnded,
+    OrderForgotten,
     OrderCancelled,
     OrderUnknown,
     IllegalTransition,
@@ -95,7 +97,7 @@ def test_an_error_of_a_step_is_restored_from_what_the_sdk_stores(cls):
         "other.errors.OrderConflict",
     ],
 )
-def test_what_is_not_the_pipelines_is_not_restored(error_type):
+def test_only_the_pipelines_errors_are_restored(error_type):
     assert restored(error_type, "message") is None
 
 
@@ -116,7 +118,8 @@ def test_an_error_type_is_the_class_name_without_its_modules(error_type, bare):
 
 
 def test_a_refusal_leaves_the_ledger_as_it_is():
-    assert set(REFUSALS) == {OrderConflict, OrderInProgress, OrderEnded, OrderCancelled, TooManyAttempts}
+    without_last = {OrderConflict, OrderInProgress, OrderEnded, OrderCancelled, OrderForgotten}
+    assert set(REFUSALS) == {*without_last, TooManyAttempts}
 
 
 @pytest.mark.parametrize(
@@ -133,11 +136,11 @@ def test_a_reason_code_keeps_its_name(cls, code):
     assert cls.code == code
 
 
-def test_an_invalid_order_says_every_field_and_reason():
+def test_an_invalid_order_names_every_field_and_reason():
     error = InvalidOrder([FieldError("orderId", "Field required"), FieldError("", "not JSON")])
     assert str(error) == "orderId: Field required; not JSON"
 
 
-def test_an_unavailable_enricher_says_how_often_it_was_called():
+def test_an_unavailable_enricher_has_the_number_of_its_calls():
     assert EnricherUnavailable("busy", 3).calls == 3
     assert EnricherUnavailable("busy").calls == 1

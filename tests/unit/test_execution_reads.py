@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
 from shared.errors import ExecutionUnavailable
-from shared.executions.client import ENDED_BADLY, EndedExecution, ExecutionDetails, ExecutionsClient
-from tests.unit.test_executions import ALIAS, EXECUTION, RUN_ID, STACK_ID, name_of
+from shared.executions.client import UNSUCCESSFUL, EndedExecution, ExecutionDetails, ExecutionsClient
+from tests.unit.executions import ALIAS, EXECUTION, RUN_ID, STACK_ID, name_of
 from tests.unit.transport import Endpoint, client, refusal
 
 ARN = f"{EXECUTION}/{name_of('ORDER-123')}/{RUN_ID}"
@@ -28,7 +28,7 @@ FAILURES = [
 CALLS = {
     "GetDurableExecution": lambda executions: executions.get(ARN),
     "StopDurableExecution": lambda executions: executions.stop(ARN, "OrderCancelled", "cancelled"),
-    "ListDurableExecutionsByFunction": lambda executions: list(executions.ended_badly(SINCE)),
+    "ListDurableExecutionsByFunction": lambda executions: list(executions.ended(SINCE, UNSUCCESSFUL)),
 }
 
 
@@ -70,8 +70,8 @@ def test_an_execution_is_read_with_its_status_and_the_text_it_was_started_with(s
     assert unquote(urlsplit(endpoint.requests[0].url).path).endswith(f"/durable-executions/{ARN}")
 
 
-@pytest.mark.parametrize("status", ENDED_BADLY)
-def test_an_execution_that_ended_badly_is_read_with_its_reason(status):
+@pytest.mark.parametrize("status", UNSUCCESSFUL)
+def test_an_unsuccessful_execution_is_read_with_its_reason(status):
     reason = {"ErrorType": "Broken", "ErrorMessage": "it broke"}
     _, executions = answered("GetDurableExecution", ok(**summary(status, InputPayload="{}", Error=reason)))
     assert executions.get(ARN) == ExecutionDetails(ARN, status, "{}", "Broken", "it broke")
@@ -116,9 +116,9 @@ def test_stopping_a_deleted_execution_is_no_error():
 def test_a_list_requests_unsuccessful_ends_of_all_versions_since_a_time():
     endpoint, executions = answered("ListDurableExecutionsByFunction", ok(DurableExecutions=[]))
     elsewhere = SINCE.astimezone(timezone(timedelta(hours=5)))
-    assert list(executions.ended_badly(elsewhere)) == [[]]
+    assert list(executions.ended(elsewhere, UNSUCCESSFUL)) == [[]]
     url = urlsplit(endpoint.requests[0].url)
-    # Unqualified: with a qualifier it would be one version's.
+    # Unqualified: with a qualifier it would list one version only.
     assert unquote(url.path).endswith(f"/functions/{ALIAS.removesuffix(':prod')}/durable-executions")
     query = parse_qs(url.query)
     assert sorted(query["Statuses"]) == ["FAILED", "STOPPED", "TIMED_OUT"]
@@ -134,7 +134,7 @@ def test_a_list_is_followed_page_by_page_to_its_end():
         ok(DurableExecutions=[], NextMarker="and more"),
         ok(DurableExecutions=[summary("TIMED_OUT", "three", EndTimestamp=1_790_000_060.0)]),
     )
-    pages = list(executions.ended_badly(SINCE))
+    pages = list(executions.ended(SINCE, UNSUCCESSFUL))
     told = [[(found.arn.rpartition("/")[2], found.status) for found in page] for page in pages]
     assert told == [[("one", "FAILED"), ("two", "STOPPED")], [], [("three", "TIMED_OUT")]]
     assert [parse_qs(urlsplit(request.url).query).get("Marker") for request in endpoint.requests] == [
@@ -146,11 +146,11 @@ def test_a_list_is_followed_page_by_page_to_its_end():
     assert ended == datetime.fromtimestamp(1_790_000_060, UTC)
 
 
-def test_a_page_is_asked_for_when_it_is_wanted():
+def test_a_page_is_requested_only_when_it_is_needed():
     endpoint, executions = answered(
         "ListDurableExecutionsByFunction", ok(DurableExecutions=[summary()], NextMarker="more")
     )
-    pages = executions.ended_badly(SINCE)
+    pages = executions.ended(SINCE, UNSUCCESSFUL)
     assert endpoint.requests == []
     assert next(pages) == [EndedExecution(ARN, "FAILED")]
     assert len(endpoint.requests) == 1
@@ -162,7 +162,7 @@ def test_a_list_that_fails_has_returned_its_first_pages():
         ok(DurableExecutions=[summary()], NextMarker="more"),
         refusal(429, "TooManyRequestsException"),
     )
-    pages = executions.ended_badly(SINCE)
+    pages = executions.ended(SINCE, UNSUCCESSFUL)
     assert next(pages) == [EndedExecution(ARN, "FAILED")]
     with pytest.raises(ExecutionUnavailable):
         next(pages)

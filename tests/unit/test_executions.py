@@ -2,6 +2,8 @@
 
 import json
 import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from urllib.parse import unquote
 
 import pytest
@@ -14,25 +16,17 @@ from botocore.exceptions import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import OrderConflict, StartUnavailable
+from shared.errors import OrderConflict, StartUnavailable, TooManyAttempts
 from shared.executions.client import ExecutionsClient
-from shared.executions.names import MAX_ATTEMPT, ExecutionName, stack_hash
+from shared.executions.names import MAX_ATTEMPT, ExecutionName, refuse_attempt_after_last, stack_hash
 from shared.orders.order import parse_order
+from tests.unit.executions import ALIAS, EXECUTION, OTHER_STACK_ID, RUN_ID, STACK_ID, name_of, started
 from tests.unit.orders import order_ids
 from tests.unit.transport import Endpoint, client, refusal
 
-STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/orders/51af3dc0-da77-11e4-872e-1234567db123"
-OTHER_STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/orders/51af3dc0-da77-11e4-872e-000000000000"
-ALIAS = "arn:aws:lambda:us-east-1:123456789012:function:orders-DurableOrderProcessor:prod"
-EXECUTION = "arn:aws:lambda:us-east-1:123456789012:function:orders-DurableOrderProcessor:7/durable-execution"
-RUN_ID = "0b7d2f2e-3a7e-4ad4-9d7c-6f1df0c5c8a1"
 ORDER = parse_order('{ "orderId": "ORDER-123", "items": [], "attributes": {"b": "2", "a": "1"} }')
 
 attempts = st.integers(1, MAX_ATTEMPT)
-
-
-def name_of(order_id, attempt=1, stack_id=STACK_ID):
-    return str(ExecutionName.of(stack_id, order_id, attempt))
 
 
 # ── names ─────────────────────────────────────────────────────────────────────────────────────────
@@ -51,7 +45,7 @@ def test_a_name_reads_back_as_its_parts(order_id, attempt):
 
 
 @given(order_ids, attempts)
-def test_a_name_is_one_that_lambda_takes(order_id, attempt):
+def test_a_name_matches_lambdas_pattern(order_id, attempt):
     assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name_of(order_id, attempt))
 
 
@@ -60,7 +54,7 @@ def test_the_longest_name_has_exactly_lambdas_64_characters():
 
 
 @pytest.mark.parametrize("attempt", [0, -1, MAX_ATTEMPT + 1])
-def test_there_is_no_name_for_an_attempt_that_no_order_may_have(attempt):
+def test_an_attempt_outside_the_range_has_no_name(attempt):
     with pytest.raises(ValueError, match="attempt"):
         ExecutionName.of(STACK_ID, "A", attempt)
 
@@ -75,8 +69,14 @@ def test_a_name_for_an_attempt_after_the_last_is_read_so_that_it_can_be_refused(
     assert ExecutionName.parse(f"9ff35c65-A-{attempt}").attempt == attempt
 
 
+def test_the_last_attempt_is_accepted_and_the_next_refused():
+    refuse_attempt_after_last("A", MAX_ATTEMPT)
+    with pytest.raises(TooManyAttempts):
+        refuse_attempt_after_last("A", MAX_ATTEMPT + 1)
+
+
 @given(order_ids, st.integers(1, MAX_ATTEMPT))
-def test_an_order_id_that_ends_in_a_number_is_not_taken_for_an_attempt(prefix, number):
+def test_a_number_at_the_end_of_an_order_id_is_not_an_attempt(prefix, number):
     order_id = f"{prefix[:40]}-{number}"
     assert name_of(order_id) != name_of(prefix[:40], number)
     assert ExecutionName.parse(name_of(order_id, 2)).order_id == order_id
@@ -150,10 +150,6 @@ def lambda_client():
     return client("lambda")
 
 
-def started(name):
-    return 202, {"X-Amz-Durable-Execution-Arn": f"{EXECUTION}/{name}/{RUN_ID}"}, b""
-
-
 def start(lambda_client, *answers, attempt=1):
     endpoint = Endpoint(lambda_client, "Invoke", *answers)
     return endpoint, lambda: ExecutionsClient(lambda_client, ALIAS, STACK_ID).start(ORDER, attempt)
@@ -169,7 +165,7 @@ def test_a_start_sends_the_canonical_bytes_and_nothing_else_under_the_orders_nam
     assert unquote(request.url).endswith(f"/functions/{ALIAS}/invocations")
 
 
-def test_a_start_answers_the_executions_arn(lambda_client):
+def test_a_start_returns_the_executions_arn(lambda_client):
     _, start_it = start(lambda_client, started(name_of("ORDER-123")))
     assert start_it() == f"{EXECUTION}/{name_of('ORDER-123')}/{RUN_ID}"
 
@@ -184,7 +180,47 @@ def test_a_repeated_start_sends_the_same_request(lambda_client):
     assert once == again
 
 
-def test_a_retry_starts_under_a_name_of_its_own(lambda_client):
+class LambdaOverTcp(ThreadingHTTPServer):
+    """Answers every start; `connections` is how many clients connected."""
+
+    connections = 0
+
+    class RequestHandlerClass(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self):
+            super().setup()
+            self.server.connections += 1
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(202)
+            self.send_header("X-Amz-Durable-Execution-Arn", f"{EXECUTION}/{name_of('ORDER-123')}/{RUN_ID}")
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_args):
+            pass
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), self.RequestHandlerClass)
+
+
+def test_starts_reuse_a_connection():
+    with LambdaOverTcp() as server:
+        Thread(target=server.serve_forever, args=(0.01,)).start()
+        lambda_client = client("lambda", f"http://127.0.0.1:{server.server_port}")
+        try:
+            for _ in range(3):
+                ExecutionsClient(lambda_client, ALIAS, STACK_ID).start(ORDER)
+        finally:
+            lambda_client.close()
+            server.shutdown()
+    assert server.connections == 1
+
+
+def test_a_retry_starts_with_a_name_of_its_own(lambda_client):
     endpoint, start_it = start(lambda_client, started(name_of("ORDER-123", 2)), attempt=2)
     start_it()
     assert endpoint.requests[0].headers["X-Amz-Durable-Execution-Name"].decode() == name_of("ORDER-123", 2)
@@ -209,7 +245,7 @@ def test_a_name_taken_by_another_body_is_a_conflict(lambda_client):
         (504, "GatewayTimeout"),
     ],
 )
-def test_a_start_that_lambda_cannot_take_now_is_transient(lambda_client, status, code):
+def test_a_start_that_lambda_throttles_or_fails_is_transient(lambda_client, status, code):
     _, start_it = start(lambda_client, refusal(status, code))
     with pytest.raises(StartUnavailable, match=code):
         start_it()

@@ -8,26 +8,9 @@ import pytest
 from aws_lambda_powertools.utilities.batch import process_partial_response
 
 from ingest.batch import MAX_THREADS, ParallelBatchProcessor
+from tests.unit.events import sqs_event
 
 RESERVE_S = 2
-
-
-def event(*message_ids):
-    return {
-        "Records": [
-            {
-                "messageId": message_id,
-                "receiptHandle": f"receipt-{message_id}",
-                "body": "{}",
-                "attributes": {},
-                "messageAttributes": {},
-                "eventSource": "aws:sqs",
-                "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:orders",
-                "awsRegion": "us-east-1",
-            }
-            for message_id in message_ids
-        ]
-    }
 
 
 @pytest.fixture
@@ -37,7 +20,7 @@ def work(logger):
     def worked(handle, *message_ids, remaining=lambda: 30.0):
         context = SimpleNamespace(get_remaining_time_in_millis=lambda: remaining() * 1000)
         answer = process_partial_response(
-            event(*message_ids), handle, ParallelBatchProcessor(logger, RESERVE_S), context
+            sqs_event(*message_ids), handle, ParallelBatchProcessor(logger, RESERVE_S), context
         )
         assert answer.keys() == {"batchItemFailures"}
         assert all(failure.keys() == {"itemIdentifier"} for failure in answer["batchItemFailures"])
@@ -141,7 +124,7 @@ def test_a_batch_with_no_time_left_is_given_back_whole(work, released):
     assert work(lambda _record: released.wait(), *"abc", remaining=lambda: 0.0) == list("abc")
 
 
-def test_records_still_queued_at_the_deadline_are_given_back_and_never_begun(work, released):
+def test_records_still_queued_at_the_deadline_are_given_back_and_not_started(work, released):
     begun = []
 
     def handle(record):

@@ -13,12 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from durable_local.ministack.patches.sqs_rules import NOT_ALLOWED, check_message, size_of
-from ingest.messages import order_in
 from shared.errors import InvalidOrder
+from shared.orders.order import parse_order
+from tests.unit.events import sqs_event
+from tests.unit.executions import ALIAS, STACK_ID, name_of, started
 from tests.unit.hostile import any_text, broken, changed, json_texts, nested
 from tests.unit.orders import order_data, spellings
-from tests.unit.test_executions import ALIAS, STACK_ID, name_of, started
-from tests.unit.test_ingest_batch import event
 from tests.unit.transport import Endpoint, client, refusal
 
 LARGEST_BODY = 1_032_192
@@ -34,8 +34,8 @@ SENT = 200, {}, json.dumps({"MessageId": "reject-1", "MD5OfMessageBody": ""}).en
 
 
 @dataclass(frozen=True)
-class Weather:
-    """The responses of Lambda and SQS: always the same for the same request."""
+class Responses:
+    """The responses of Lambda and SQS. A repeated request gets the same response."""
 
     starts: tuple[str, ...] = ("started",)
     rejects: tuple[bool, ...] = (True,)
@@ -45,13 +45,13 @@ class Weather:
         return self.starts[crc32(payload) % len(self.starts)]
 
     def takes(self, message_id, body):
-        """Whether SQS takes a reject. A body is not empty, and of XML's characters."""
+        """Whether SQS accepts a reject: a body is not empty and has only characters of XML."""
         return self.rejects[crc32(message_id.encode()) % len(self.rejects)] and is_body(body)
 
     def outcome(self, message_id, body):
-        """What a message must come to."""
+        """The expected outcome of a message."""
         try:
-            start = self.of_start(order_in(body).canonical_bytes())
+            start = self.of_start(parse_order(body).canonical_bytes())
         except InvalidOrder:
             start = "conflict"
         if start == "conflict":
@@ -64,25 +64,28 @@ def is_body(text):
 
 
 class Ingest:
-    """The function as Lambda runs it; requests to Lambda and SQS are answered here."""
+    """The function as Lambda runs it. Its requests to Lambda and SQS get responses from here."""
 
     def __init__(self, monkeypatch, context):
         self._context = context
-        clients = {service: client(service) for service in ("lambda", "sqs")}
+        clients = {service: client(service) for service in ("lambda", "sqs", "dynamodb")}
         self.starts = Endpoint(clients["lambda"], "Invoke", self._start)
         self.rejects = Endpoint(clients["sqs"], "SendMessage", self._reject)
+        Endpoint(clients["dynamodb"], "GetItem", (200, {}, b"{}"))
         monkeypatch.setattr(boto3, "client", lambda service, **_: clients[service])
         monkeypatch.setenv("ORCHESTRATOR_ARN", ALIAS)
         monkeypatch.setenv("REJECTED_ORDERS_QUEUE_URL", "https://sqs.invalid/1/rejected")
         monkeypatch.setenv("STACK_ID", STACK_ID)
+        monkeypatch.setenv("ORDER_ID_PREFIX", "")
+        monkeypatch.setenv("LEDGER_TABLE", "ledger")
         monkeypatch.delitem(sys.modules, "ingest.handler", raising=False)
         self._handler = importlib.import_module("ingest.handler").handler
 
-    def take(self, messages, weather):
-        """Hand it messages, bodies by id: the payloads it started, the rejects that SQS took, the ids it gave back."""
-        self._weather = weather
+    def take(self, messages, responses):
+        """Invokes it with bodies by message id. Returns started payloads, accepted rejects, and the ids given back."""
+        self._responses = responses
         self.starts.requests, self.rejects.requests = [], []
-        batch = event(*messages)
+        batch = sqs_event(*messages)
         for record in batch["Records"]:
             record["body"] = messages[record["messageId"]]
         answer = self._handler(batch, self._context)
@@ -91,13 +94,13 @@ class Ingest:
         payloads = [request.body for request in self.starts.requests]
         rejects = [json.loads(request.body) for request in self.rejects.requests]
         return (
-            sorted(payload for payload in payloads if weather.of_start(payload) == "started"),
+            sorted(payload for payload in payloads if responses.of_start(payload) == "started"),
             sorted(filter(self._takes, rejects), key=id_of),
             given_back,
         )
 
     def sent(self):
-        """Every request, without what is another each time."""
+        """Every request, without the parts that differ between repetitions."""
         return sorted(
             (request.url, request.headers.get("X-Amz-Durable-Execution-Name"), request.body)
             for endpoint in (self.starts, self.rejects)
@@ -105,14 +108,14 @@ class Ingest:
         )
 
     def _start(self, request):
-        says = self._weather.of_start(request.body)
+        says = self._responses.of_start(request.body)
         return STARTS[says] if says != "started" else started(name_of(json.loads(request.body)["orderId"]))
 
     def _reject(self, request):
         return SENT if self._takes(json.loads(request.body)) else refusal(400, "InvalidMessageContents")
 
     def _takes(self, reject):
-        return self._weather.takes(id_of(reject), reject["MessageBody"])
+        return self._responses.takes(id_of(reject), reject["MessageBody"])
 
 
 def id_of(reject):
@@ -128,12 +131,12 @@ def canonical(data):
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def comes_to_what_it_must(ingest, bodies, weather):
+def assert_outcomes(ingest, bodies, responses):
     messages = {f"message-{number}": body for number, body in enumerate(bodies)}
-    outcomes = {name: weather.outcome(name, body) for name, body in messages.items()}
-    payloads, rejects, given_back = ingest.take(messages, weather)
+    outcomes = {name: responses.outcome(name, body) for name, body in messages.items()}
+    payloads, rejects, given_back = ingest.take(messages, responses)
 
-    orders = [order_in(body) for name, body in messages.items() if outcomes[name] == "started"]
+    orders = [parse_order(body) for name, body in messages.items() if outcomes[name] == "started"]
     assert payloads == sorted(order.canonical_bytes() for order in orders)
     assert payloads == [canonical(json.loads(payload)) for payload in payloads]
     assert [id_of(reject) for reject in rejects] == sorted(name for name in messages if outcomes[name] == "rejected")
@@ -144,7 +147,7 @@ def comes_to_what_it_must(ingest, bodies, weather):
     assert given_back == [name for name, outcome in outcomes.items() if outcome == "given back"]
 
     first = ingest.sent()
-    ingest.take(messages, weather)
+    ingest.take(messages, responses)
     assert ingest.sent() == first
 
 
@@ -158,8 +161,8 @@ bodies = st.one_of(
     nested,
     any_text,
 )
-weathers = st.builds(
-    Weather,
+all_responses = st.builds(
+    Responses,
     st.lists(st.sampled_from(["started", *STARTS]), min_size=1, max_size=3).map(tuple),
     st.lists(st.booleans(), min_size=1, max_size=3).map(tuple),
 )
@@ -171,13 +174,13 @@ weathers = st.builds(
 @example(['{"orderId":"A","attributes":{"a":"\\u0000"}}', "\x00", "\ud800", '"\\ud800"', ""])
 @example(['{"orderId":"A","\\ufffe":1}', '{"orderId":"A","\\ud800":1}', '{"\\u0000":1,"\\u0000":2}'])
 def test_each_message_of_any_batch_has_the_right_outcome(ingest, bodies):
-    comes_to_what_it_must(ingest, bodies, Weather())
+    assert_outcomes(ingest, bodies, Responses())
 
 
 @settings(max_examples=settings.default.max_examples // 2)
-@given(st.lists(bodies, min_size=1, max_size=4), weathers)
-def test_each_message_has_the_right_outcome_whatever_aws_answers(ingest, bodies, weather):
-    comes_to_what_it_must(ingest, bodies, weather)
+@given(st.lists(bodies, min_size=1, max_size=4), all_responses)
+def test_each_message_has_the_right_outcome_for_any_response_of_aws(ingest, bodies, responses):
+    assert_outcomes(ingest, bodies, responses)
 
 
 def full_of(beginning, piece, end):
@@ -209,12 +212,12 @@ LARGEST = {
 }
 
 
-def test_a_batch_of_the_largest_and_worst_bodies_leaves_an_order_among_them_unharmed(ingest):
+def test_an_order_in_a_batch_of_the_largest_and_worst_bodies_is_started(ingest):
     bodies = [*LARGEST.values(), '{"orderId":"GOOD"}']
     assert all(len(body.encode()) <= LARGEST_BODY for body in bodies)
-    comes_to_what_it_must(ingest, bodies, Weather())
-    payloads, rejects, given_back = ingest.take({str(number): body for number, body in enumerate(bodies)}, Weather())
+    assert_outcomes(ingest, bodies, Responses())
+    payloads, rejects, given_back = ingest.take({str(number): body for number, body in enumerate(bodies)}, Responses())
     assert payloads == [b'{"orderId":"GOOD"}']
-    # SQS would not have carried the last: it is no body.
+    # SQS never delivers the last one: it does not accept an empty body.
     assert given_back == [str(len(LARGEST) - 1)]
     assert len(rejects) == len(LARGEST) - 1

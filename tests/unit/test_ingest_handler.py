@@ -4,12 +4,15 @@ import importlib
 import io
 import json
 import sys
+import time
 
 import pytest
 
-from tests.unit.test_executions import ALIAS, STACK_ID, name_of, started
-from tests.unit.test_ingest_batch import event
+from tests.unit.events import sqs_event
+from tests.unit.executions import ALIAS, STACK_ID, name_of, started
 from tests.unit.transport import Endpoint, refusal, session
+
+METRICS = ("OrdersAccepted", "MessagesRejected", "MessagesGivenBack")
 
 
 @pytest.fixture
@@ -27,12 +30,14 @@ def ingest(queue, monkeypatch):
     monkeypatch.setenv("ORCHESTRATOR_ARN", ALIAS)
     monkeypatch.setenv("REJECTED_ORDERS_QUEUE_URL", queue)
     monkeypatch.setenv("STACK_ID", STACK_ID)
+    monkeypatch.setenv("ORDER_ID_PREFIX", "")
+    monkeypatch.setenv("LEDGER_TABLE", "LedgerTable")
     monkeypatch.delitem(sys.modules, "ingest.handler", raising=False)
     return importlib.import_module("ingest.handler")
 
 
 def messages(bodies):
-    batch = event(*bodies)
+    batch = sqs_event(*bodies)
     for record in batch["Records"]:
         record["body"] = bodies[record["messageId"]]
     return batch
@@ -48,6 +53,42 @@ def test_a_mixed_batch_gives_back_only_what_could_not_be_started(ingest, sqs, qu
     assert ingest.handler(messages(bodies), lambda_context) == {"batchItemFailures": [{"itemIdentifier": "denied"}]}
     (rejected,) = sqs.receive_message(QueueUrl=queue)["Messages"]
     assert rejected["Body"] == "no order"
+
+
+def test_a_batch_counts_the_orders_it_accepted(ingest, lambda_context, capsys):
+    """In CloudWatch's embedded metric format: rejected messages and messages that are given back do not count."""
+
+    def answer(request):
+        order_id = json.loads(request.body)["orderId"]
+        return refusal(403, "AccessDeniedException") if order_id == "DENIED" else started(name_of(order_id))
+
+    Endpoint(ingest._intake.executions._client, "Invoke", answer)
+    bodies = {"1": '{"orderId": "A"}', "2": '{"orderId": "B"}', "3": "no order", "4": '{"orderId": "DENIED"}'}
+    for batch in (bodies, {"5": "no order"}):
+        ingest.handler(messages(batch), lambda_context)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    assert {(line["service"], line["FunctionName"]) for line in lines} == {("ingest", lambda_context.function_name)}
+    counted = [{name: line[name] for name in METRICS if name in line} for line in lines if "OrdersAccepted" in line]
+    assert counted == [
+        {"OrdersAccepted": [2], "MessagesRejected": [1], "MessagesGivenBack": [1]},
+        {"OrdersAccepted": [0], "MessagesRejected": [1], "MessagesGivenBack": [0]},
+    ]
+    by_reason = [(line["ReasonCode"], line["MessagesRejected"]) for line in lines if "ReasonCode" in line]
+    assert by_reason == [("NOT_JSON", [1])] * 2
+    [metric] = lines[0]["_aws"]["CloudWatchMetrics"]
+    assert metric["Namespace"] == "Orders"
+    assert {"Name": "OrdersAccepted", "Unit": "Count"} in metric["Metrics"]
+
+
+def test_a_batch_measures_the_time_in_the_queue_of_each_message(ingest, lambda_context, capsys):
+    """The last message was sent by a clock that is ahead."""
+    batch = messages({"1": "no order", "2": "no order", "3": "no order"})
+    for record, seconds in zip(batch["Records"], (60, 3600, -60), strict=True):
+        record["attributes"]["SentTimestamp"] = str(int((time.time() - seconds) * 1000))
+    ingest.handler(batch, lambda_context)
+    line = next(json.loads(line) for line in capsys.readouterr().out.splitlines() if "QueueMilliseconds" in line)
+    assert [value // 60_000 for value in line["QueueMilliseconds"]] == [1, 60, 0]
+    assert {"Name": "QueueMilliseconds", "Unit": "Milliseconds"} in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]
 
 
 def test_each_batch_has_a_processor_of_its_own(ingest, lambda_context, monkeypatch):

@@ -1,18 +1,20 @@
 """The outcomes of one message, each with its log line."""
 
 import json
-from io import StringIO
 
 import pytest
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from ingest.intake import Intake
 from shared.aws.rejected_orders import RejectedOrders
-from shared.errors import RejectUnavailable, StartUnavailable
+from shared.errors import FieldError, RejectUnavailable, StartUnavailable
 from shared.executions.client import ExecutionsClient
-from tests.unit.test_executions import ALIAS, STACK_ID, name_of, started
+from shared.executions.names import OrderExecution
+from shared.ledger.states import State
+from shared.ledger.table import LedgerTable, Written
+from shared.orders.order import order_from
+from tests.unit.executions import ALIAS, STACK_ID, name_of, started
 from tests.unit.transport import Endpoint, client, refusal, session
 
 MARK = "zqMARKqz"
@@ -23,21 +25,25 @@ THROTTLED = refusal(429, "TooManyRequestsException")
 
 
 class Ingest:
-    """Ingest's own parts; requests to Lambda are answered here, and the rejected-orders queue is moto's."""
+    """Ingest with Lambda's responses from here, and with moto's queue for rejected orders."""
 
-    def __init__(self, logger, log):
+    def __init__(self, ledger, logger, log, order_id_prefix=""):
         self._log = log
         self._lambda = client("lambda")
         self.sqs = session().client("sqs")
         self.queue = self.sqs.create_queue(QueueName="rejected")["QueueUrl"]
         self._intake = Intake(
-            ExecutionsClient(self._lambda, ALIAS, STACK_ID), RejectedOrders(self.sqs, self.queue), logger
+            ExecutionsClient(self._lambda, ALIAS, STACK_ID),
+            RejectedOrders(self.sqs, self.queue),
+            ledger,
+            logger,
+            order_id_prefix,
         )
 
-    def take(self, body, *answers):
-        """Take the body in, with Lambda answering so; answers what Lambda was asked."""
+    def take(self, body, *answers, **record):
+        """Processes the body with these responses of Lambda. Returns the requests to Lambda; `outcome` is counted."""
         endpoint = Endpoint(self._lambda, "Invoke", *answers)
-        self._intake.take(SQSRecord({"messageId": "message-1", "body": body}))
+        self.outcome = self._intake.take(SQSRecord({"messageId": "message-1", "body": body, **record}))
         return endpoint.requests
 
     def rejected(self):
@@ -53,24 +59,29 @@ class Ingest:
 
 
 @pytest.fixture
-def ingest(aws, logger, log):
-    return Ingest(logger, log)
+def ledger(dynamodb, ledger_table):
+    return LedgerTable(dynamodb, ledger_table, now=lambda: "2026-01-01T00:00:00.000Z")
 
 
-def test_an_order_is_started_and_its_message_done(ingest):
+@pytest.fixture
+def ingest(ledger, logger, log):
+    return Ingest(ledger, logger, log)
+
+
+def test_an_order_is_started_and_its_message_is_done(ingest):
     (request,) = ingest.take(ORDER, STARTED)
     assert json.loads(request.body) == json.loads(ORDER)
     assert ingest.rejected() == []
 
 
-def test_a_started_order_is_logged_with_its_execution(ingest):
+def test_an_accepted_order_is_logged_with_its_execution(ingest):
     ingest.take(ORDER, STARTED)
     line = ingest.logged()
-    assert (line["level"], line["message"], line["orderId"]) == ("INFO", "order started", "ORDER-123")
+    assert (line["level"], line["message"], line["orderId"]) == ("INFO", "order accepted", "ORDER-123")
     assert f"/{name_of('ORDER-123')}/" in line["executionArn"]
 
 
-def test_a_message_delivered_again_is_done_again(ingest):
+def test_a_redelivered_message_is_started_again(ingest):
     """Lambda's response is the same for a new name and for a name that was started with the same payload."""
     first = ingest.take(ORDER, STARTED)[0]
     again = ingest.take(f" {ORDER} ", STARTED)[-1]
@@ -86,7 +97,7 @@ def test_a_message_delivered_again_is_done_again(ingest):
         (json.dumps({"orderId": f"{MARK} {MARK}", "items": [{}]}), "INVALID_ORDER", None),
         ('{"orderId":"ORDER-123","orderId":"ORDER-124"}', "INVALID_ORDER", ["orderId"]),
         (json.dumps({"orderId": "ORDER-123", "total": MARK}), "INVALID_ORDER", ["total"]),
-        (json.dumps({"Type": "", "MessageId": "", "TopicArn": "", "Message": MARK}), "INVALID_ORDER", [""]),
+        (json.dumps({"Type": "", "MessageId": "", "TopicArn": "", "Message": MARK}), "INVALID_ORDER", None),
         (
             json.dumps({"orderId": "ORDER-123", "attributes": {f"{n:02}": "\x01" * 256 for n in range(50)}}),
             "TOO_LARGE",
@@ -99,26 +110,90 @@ def test_a_message_that_is_no_order_is_rejected_unchanged_with_its_reason(ingest
     (message,) = ingest.rejected()
     assert message["Body"] == body
     attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
-    assert attributes["reasonCode"] == code
+    assert attributes["reasonCode"] == ingest.outcome == code
     assert attributes["sourceMessageId"] == "message-1"
     assert MARK not in attributes["fieldErrors"]
     told = [error["field"] for error in json.loads(attributes["fieldErrors"])]
     assert told == fields or fields is None
     line = ingest.logged()
     assert (line["level"], line["message"], line["reasonCode"]) == ("WARNING", "message rejected", code)
-    assert line["fields"] == told
+    assert line["fields"] == [FieldError(field, "").logged_field for field in told]
 
 
 def test_the_same_order_id_with_another_body_is_rejected_as_a_conflict(ingest):
     ingest.take(ORDER, CONFLICT)
     (message,) = ingest.rejected()
     assert message["Body"] == ORDER
-    assert message["MessageAttributes"]["reasonCode"]["StringValue"] == "ORDER_CONFLICT"
+    assert message["MessageAttributes"]["reasonCode"]["StringValue"] == ingest.outcome == "ORDER_CONFLICT"
     (error,) = json.loads(message["MessageAttributes"]["fieldErrors"]["StringValue"])
     assert error["field"] == "orderId"
+    assert error["reason"].endswith("; that is not in the ledger yet, so what differs is not known")
     line = ingest.logged()
     assert (line["message"], line["reasonCode"]) == ("message rejected", "ORDER_CONFLICT")
     assert line["orderId"] == "ORDER-123"
+
+
+def first_order(ledger, **fields):
+    """Write the first order with this id, as its execution does."""
+    order = order_from({"orderId": "ORDER-123", **fields})
+    owner = OrderExecution("ORDER-123", "arn:first", 1, named=True)
+    assert ledger.begin(order, owner, (State.RECEIVED,), None, fields={"enrichStarts": 1}) == Written()
+
+
+def field_errors(message):
+    return json.loads(message["MessageAttributes"]["fieldErrors"]["StringValue"])
+
+
+def test_a_conflict_says_which_fields_differ_and_which_order_was_first(ingest, ledger):
+    first_order(ledger, currency="USD", attributes={"note": "another"})
+    ingest.take(ORDER, CONFLICT)
+    (message,) = ingest.rejected()
+    first, *others = field_errors(message)
+    assert first["reason"] == (
+        "order ORDER-123 is known with another body, first received at 2026-01-01T00:00:00.000Z by the execution"
+        " arn:first"
+    )
+    assert others == [
+        {"field": "currency", "reason": "only the first order has it"},
+        {"field": "attributes.note", "reason": "differs from the first order"},
+    ]
+    # A name that the producer chose is in the reject, and not in the log.
+    assert ingest.logged()["fields"] == ["orderId", "currency", "attributes.*"]
+
+
+def test_an_order_id_without_the_required_prefix_is_rejected_and_names_the_prefix(ledger, logger, log):
+    ingest = Ingest(ledger, logger, log, order_id_prefix="SHOP-")
+    assert ingest.take(ORDER, STARTED) == []
+    (message,) = ingest.rejected()
+    assert message["MessageAttributes"]["reasonCode"]["StringValue"] == "INVALID_ORDER"
+    assert field_errors(message) == [{"field": "orderId", "reason": "should begin with SHOP-"}]
+    assert len(ingest.take(ORDER.replace("ORDER-", "SHOP-"), STARTED)) == 1
+
+
+def test_a_conflict_with_an_order_that_was_corrected_to_the_same_body_says_so(ingest, ledger):
+    first_order(ledger, attributes={"note": MARK})
+    ingest.take(ORDER, CONFLICT)
+    (error,) = field_errors(ingest.rejected()[0])
+    assert error["reason"].endswith("; a retry has corrected that to this body: nothing to send")
+
+
+def test_a_conflict_is_rejected_while_the_ledger_cannot_be_read(ingest, dynamodb, log):
+    dynamodb.delete_table(TableName="LedgerTable")
+    ingest.take(ORDER, CONFLICT)
+    (error,) = field_errors(ingest.rejected()[0])
+    assert error["field"] == "orderId"
+    assert error["reason"].endswith("; the ledger could not be read to say what differs")
+    lines = [json.loads(line)["message"] for line in log.getvalue().splitlines()]
+    assert lines == ["conflict not explained", "message rejected"]
+
+
+def test_a_reject_keeps_what_the_message_came_with(ingest):
+    attribute = {"stringValue": "7a1f", "dataType": "String"}
+    ingest.take(
+        "{}", STARTED, messageAttributes={"correlationId": attribute}, attributes={"MessageGroupId": "tenant-7"}
+    )
+    (message,) = ingest.rejected()
+    assert message["MessageAttributes"]["correlationId"]["StringValue"] == "7a1f"
 
 
 @pytest.mark.parametrize(
@@ -159,20 +234,19 @@ def test_a_message_that_could_not_be_rejected_is_given_back(ingest, body, order_
     assert line["error"].startswith("RejectUnavailable: ")
 
 
-def test_a_message_full_of_mistakes_leaves_a_line_that_fits_into_the_log(ingest):
+def test_the_log_line_for_a_message_full_of_mistakes_has_a_limit(ingest):
     """CloudWatch drops events above 1 MiB, and cuts Lambda's lines at 256 KiB."""
     ingest.take('{"orderId":"ORDER-123","items":[' + ",".join(["{}"] * 20_000) + "]}", STARTED)
     assert len(json.dumps(ingest.logged())) <= 256 * 1024
 
 
-def test_a_bug_in_reading_a_message_is_logged_and_raised(monkeypatch):
+def test_a_bug_in_reading_a_message_is_logged_and_raised(monkeypatch, logger, log):
     def broken(body):
         raise KeyError("a bug")
 
-    monkeypatch.setattr("ingest.intake.order_in", broken)
-    stream = StringIO()
-    taking = Intake(None, None, Logger(service="ingest-with-a-bug", stream=stream))
+    monkeypatch.setattr("ingest.intake.parse_order", broken)
+    taking = Intake(None, None, None, logger)
     with pytest.raises(KeyError):
         taking.take(SQSRecord({"messageId": "m-1", "body": "{}"}))
-    assert "message given back" in stream.getvalue()
-    assert "m-1" in stream.getvalue()
+    assert "message given back" in log.getvalue()
+    assert "m-1" in log.getvalue()

@@ -69,8 +69,8 @@ def test_the_runtime_dependencies_are_what_the_functions_import():
     imported = {module.partition(".")[0] for module in modules}
     names = {Requirement(declared).name.replace("-", "_") for declared in RUNTIME}
     assert names <= imported
-    # What is left of Python's own modules and ours: botocore comes with boto3, pydantic_core with pydantic, and
-    # only type checkers import the stubs.
+    # Without Python's own modules and ours. botocore is installed with boto3, pydantic_core with pydantic, and only
+    # type checkers import the stubs.
     ours = {path.name for path in (ROOT / "src").iterdir()}
     left = {name for name in imported - names - ours - sys.stdlib_module_names if not name.startswith("mypy_boto3")}
     assert left == {"botocore", "pydantic_core"}

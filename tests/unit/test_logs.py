@@ -1,6 +1,9 @@
-"""What is not logged, whatever the level."""
+"""The format of a log line, and what is not logged, whatever the level."""
 
+import json
 import logging
+import re
+from io import StringIO
 
 from shared.aws.logs import logger
 
@@ -16,3 +19,14 @@ def test_at_debug_no_request_with_an_order_or_a_token_in_it_is_logged():
             assert not logging.getLogger(name).isEnabledFor(logging.DEBUG)
     finally:
         root.setLevel(before)
+
+
+def test_a_line_has_the_time_in_utc_and_no_line_of_code(monkeypatch):
+    stream = StringIO()
+    log = logger("format")
+    # Not setStream, which flushes the stream before: that can be an earlier test's, and closed.
+    monkeypatch.setattr(log.registered_handler, "stream", stream)
+    log.warning("written")
+    line = json.loads(stream.getvalue())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line.pop("timestamp"))
+    assert line == {"level": "WARNING", "message": "written", "service": "format"}

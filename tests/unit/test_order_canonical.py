@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from shared.orders.fields import MAX_CANONICAL_BYTES
 from shared.orders.order import order_from, parse_order
-from tests.unit.orders import order_data, spellings
+from tests.unit.orders import order_data, order_of, spellings
 
 SMALLEST = b'{"orderId":"ORDER-123"}'
 FULL = (
@@ -86,7 +86,7 @@ def test_canonical_bytes_are_sorted_json_without_spaces_or_unset_fields(data):
 
 
 @given(st.data(), order_data())
-def test_however_an_order_is_spelled_its_canonical_bytes_and_digest_are_the_same(drawn, data):
+def test_every_spelling_of_an_order_has_the_same_canonical_bytes_and_digest(drawn, data):
     expected = order_from(data)
     order = parse_order(drawn.draw(spellings(data)))
     assert order.canonical_bytes() == expected.canonical_bytes()
@@ -205,20 +205,6 @@ def test_orders_without_attributes_do_not_share_them():
 
 
 # ── at most 64 KiB ────────────────────────────────────────────────────────────────────────────────
-
-
-def order_of(size):
-    """Return an order whose canonical form has exactly `size` bytes."""
-    line = {"sku": "S" * 64, "quantity": 1, "unitPrice": "1"}
-    data = {"orderId": "A", "items": [], "attributes": {"pad": "", "more": ""}}
-
-    def missing():
-        return size - len(json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode())
-
-    data["items"] = [line] * (missing() // (len(json.dumps(line, separators=(",", ":"))) + 1) - 1)
-    left = missing()
-    data["attributes"] = {"pad": "x" * (left // 2), "more": "x" * (left - left // 2)}
-    return data
 
 
 def test_an_order_of_exactly_64_kib_is_accepted():

@@ -5,7 +5,7 @@ import pytest
 from shared.errors import InvalidOrder
 from shared.executions.names import ExecutionName, execution_of
 from shared.orders.order import parse_order
-from tests.unit.test_executions import EXECUTION, OTHER_STACK_ID, RUN_ID, STACK_ID
+from tests.unit.executions import EXECUTION, OTHER_STACK_ID, RUN_ID, STACK_ID
 
 ORDER = parse_order('{"orderId": "ORDER-123"}')
 

@@ -43,7 +43,7 @@ def test_a_call_that_takes_a_while_waits_for_the_rest_of_its_interval_only(pace,
     assert clock.slept == pytest.approx([0.025])
 
 
-def test_a_pause_is_not_made_up_for_by_a_burst(pace, clock):
+def test_no_burst_follows_a_pause(pace, clock):
     """A function's process may sleep for minutes between two batches."""
     pace.wait()
     clock.now += 600

@@ -5,17 +5,7 @@ import json
 import pytest
 
 from orchestrator.payload import refusal
-
-
-def invocation(payload):
-    """Return the event that Lambda sends to a durable function on its first invocation."""
-    return {
-        "DurableExecutionArn": "arn",
-        "CheckpointToken": "token",
-        "InitialExecutionState": {
-            "Operations": [{"Id": "1", "Type": "EXECUTION", "ExecutionDetails": {"InputPayload": payload}}]
-        },
-    }
+from tests.unit.events import invocation
 
 
 @pytest.mark.parametrize(
@@ -35,9 +25,19 @@ def test_a_payload_that_would_crash_the_invocation_fails_the_execution_instead(p
     assert "999" not in answer["Error"]["ErrorMessage"]
 
 
-@pytest.mark.parametrize("payload", ['{"orderId": "A"}', '{"orderId": 7}', "[]", ""])
-def test_a_readable_payload_reaches_the_workflow(payload):
+@pytest.mark.parametrize("payload", ['{"orderId": "A"}', ""])
+def test_an_order_reaches_the_workflow(payload):
     assert refusal(invocation(payload)) is None
+
+
+@pytest.mark.parametrize(
+    ("payload", "named"), [('{"orderId": 7}', "orderId"), ('{"orderId": "A", "coupon": 1}', "coupon")]
+)
+def test_a_payload_that_is_no_order_is_refused_with_the_names_of_its_fields(payload, named):
+    """The answer has the names that the caller chose. A log does not: the SDK would log an error of the workflow."""
+    error = refusal(invocation(payload))["Error"]
+    assert error["ErrorType"] == "shared.errors.InvalidOrder"
+    assert error["ErrorMessage"].startswith(f"{named}: ")
 
 
 def test_an_invocation_of_an_unknown_form_is_passed_to_the_sdk():

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from shared.errors import InvalidOrder
 from shared.orders.order import parse_order
+from tests.unit.executions import EXECUTION, RUN_ID, STACK_ID
 from tests.unit.hostile import any_text, broken, changed, json_texts, nested
 from tests.unit.orders import order_data, spellings
-from tests.unit.test_executions import EXECUTION, RUN_ID, STACK_ID
 
 REFUSALS = {f"shared.errors.{name}" for name in ("NotJson", "InvalidOrder", "OrderTooLarge")}
 
@@ -25,6 +25,7 @@ def invoke(monkeypatch):
     settings = {
         "ENRICHER_ARN": "arn:aws:lambda:us-east-1:123456789012:function:orders-OrderEnricher",
         "EXECUTION_TIMEOUT_SECONDS": "900",
+        "LEDGER_RETENTION_DAYS": "0",
         "LEDGER_TABLE": "ledger",
         "STACK_ID": STACK_ID,
         "WAIT_SECONDS": "2",

@@ -40,7 +40,7 @@ def test_a_character_that_a_terminal_acts_on_is_shown_as_its_escape(text, shown)
 
 @pytest.fixture
 def printed(monkeypatch):
-    """What the demo's console prints, as a function of nothing."""
+    """A function that returns what the demo's console has printed."""
     output = StringIO()
     monkeypatch.setattr(demo.console, "file", output)
     monkeypatch.setattr(demo.console, "width", 300)

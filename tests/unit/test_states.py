@@ -1,4 +1,4 @@
-"""The transitions between states, checked against the design's diagram, which is written out here arrow by arrow."""
+"""The transitions between states are those of the design's diagram, which is copied here."""
 
 import itertools
 
@@ -13,7 +13,7 @@ ARROWS = {
     ("ENRICHED", "WAITING"),
     ("WAITING", "FINALIZING"),
     ("FINALIZING", "COMPLETED"),
-    # it may fail, run out of time or be stopped anywhere on the path
+    # it may fail, time out or be stopped in any state of the path
     ("RECEIVED", "FAILED"),
     ("RECEIVED", "TIMED_OUT"),
     ("RECEIVED", "STOPPED"),
@@ -53,13 +53,13 @@ STATES = [
 ]
 
 
-def test_there_are_the_states_of_the_design_and_no_others():
+def test_the_states_are_those_of_the_design():
     assert [state.value for state in State] == STATES
     assert set(TRANSITIONS) == set(State)
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(STATES, STATES)))
-def test_a_state_follows_another_only_where_the_design_has_an_arrow(before, after):
+def test_the_transitions_are_those_of_the_design(before, after):
     assert (State(after) in TRANSITIONS[State(before)]) == ((before, after) in ARROWS)
 
 

@@ -1,4 +1,4 @@
-"""AWS at the other end of the wire: boto3's own clients, whose requests are answered here instead of sent."""
+"""boto3's own clients whose requests get responses from here instead of from AWS."""
 
 import io
 import json
@@ -11,14 +11,14 @@ from durable_local.clients import isolated_session
 
 
 class Body(io.BytesIO):
-    """An HTTP response's body as urllib3 hands it to botocore."""
+    """An HTTP response's body as urllib3 gives it to botocore."""
 
     def stream(self, **_kwargs):
         yield self.read()
 
 
 class Endpoint:
-    """Answers one operation of a client; `requests` is what was sent.
+    """Responds to one operation of a client; `requests` has the sent requests.
 
     An answer that is an exception is raised, and one that is a function is asked for the answer to the request.
     """
@@ -31,7 +31,7 @@ class Endpoint:
 
     def _answer(self, request, **_kwargs):
         self.requests.append(request)
-        # The last answer holds from then on.
+        # The last response is used for all further requests.
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if callable(answer):
             answer = answer(request)
@@ -43,25 +43,25 @@ class Endpoint:
 
 
 def response(request, status, headers, body):
-    """An answer as botocore takes it from the wire."""
+    """A response as botocore reads it."""
     return AWSResponse(request.url, status, headers, Body(body))
 
 
 @cache
 def session():
-    """One for all tests: a session reads a service's model only once, which takes longer than most tests do."""
+    """One session for all tests: it reads a service's model only once, which takes longer than most tests."""
     return isolated_session(region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
 
 
-def client(service):
-    """A client that tries once and knows nobody real."""
+def client(service, endpoint_url=None):
+    """A client without retries that reaches no real service."""
     return session().client(
         service,
-        endpoint_url=f"https://{service}.invalid",
+        endpoint_url=endpoint_url or f"https://{service}.invalid",
         config=Config(retries={"mode": "standard", "total_max_attempts": 1}, proxies={}),
     )
 
 
 def refusal(status, code, message="refused"):
-    """An error of AWS's, as Lambda, DynamoDB and SQS write them."""
+    """An error response of Lambda, DynamoDB or SQS."""
     return status, {"x-amzn-errortype": code}, json.dumps({"__type": code, "message": message}).encode()

@@ -19,6 +19,7 @@ def pipeline(dynamodb, ledger_table, customers_table, monkeypatch):
     monkeypatch.setenv("STACK_ID", STACK_ID)
     monkeypatch.setenv("WAIT_SECONDS", "2")
     monkeypatch.setenv("EXECUTION_TIMEOUT_SECONDS", "900")
+    monkeypatch.setenv("LEDGER_RETENTION_DAYS", "0")
     enricher_handler = importlib.reload(importlib.import_module("enricher.handler"))
     orchestrator = importlib.reload(importlib.import_module("orchestrator.handler"))
     enricher = EnricherFunction(enricher_handler.handler.__wrapped__)

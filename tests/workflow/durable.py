@@ -13,7 +13,7 @@ from aws_durable_execution_sdk_python_testing.runner import DurableFunctionTestR
 from botocore.exceptions import ClientError
 
 from shared.executions.names import ExecutionName
-from shared.ledger.table import LedgerReader
+from shared.ledger.table import LedgerReader, LedgerTable, Written, unchanged
 
 STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/orders/0a1b2c3d"
 ORDER = {"orderId": "ORDER-123", "items": [{"sku": "CD", "quantity": 3, "unitPrice": "9.99"}], "currency": "USD"}
@@ -81,6 +81,11 @@ class Pipeline:
     def run_attempt(self, order, attempt):
         """Run the execution that ingest or a retry would start for this attempt."""
         return self.run(order, name=str(ExecutionName.of(STACK_ID, order["orderId"], attempt)))
+
+    def mark_for_finalize(self, order_id):
+        """The first write of a retry from FINALIZING."""
+        ledger = LedgerTable(self.dynamodb, "LedgerTable")
+        assert ledger.update(order_id, {"resumeFrom": "FINALIZING"}, unchanged(ledger.get(order_id))) == Written()
 
     def entry(self, order_id):
         return LedgerReader(self.dynamodb, "LedgerTable").get(order_id)

@@ -36,7 +36,7 @@ def test_a_step_that_kills_its_process_every_time_ends_failed(pipeline):
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_an_outage_of_the_ledger_is_waited_out_and_nothing_is_lost(pipeline, write):
+def test_an_outage_of_the_ledger_is_retried_and_nothing_is_lost(pipeline, write):
     outage = iter(range(6))
 
     def throttle(number, moment):
@@ -83,6 +83,21 @@ def test_a_failure_that_cannot_be_recorded_still_fails_the_execution(pipeline):
     pipeline.enricher.answers = iter([{"statusCode": 404}])
     assert failure(pipeline.run(ORDER)) == ("EnrichmentRejected", "the enricher answered statusCode 404")
     assert pipeline.states("ORDER-123") == ["RECEIVED", "ENRICHING"]
+
+
+def test_an_unusable_customer_fails_its_order_after_one_call_and_is_named(pipeline):
+    pipeline.dynamodb.put_item(
+        TableName="CustomersTable", Item={"customerId": {"S": "CUST-00004"}, "tier": {"N": "4711"}}
+    )
+    result = pipeline.run({**ORDER, "customerId": "CUST-00004"})
+    reason = (
+        "the enricher answered statusCode 422: the item of table CustomersTable with the order's customerId:"
+        " attribute tier has type N, not S"
+    )
+    assert failure(result) == ("EnrichmentRejected", reason)
+    assert pipeline.enricher.calls == 1
+    entry = pipeline.entry("ORDER-123")
+    assert (entry.state.value, entry.error) == ("FAILED", {"type": "EnrichmentRejected", "message": reason})
 
 
 def test_a_ledger_outage_after_the_enrichers_answer_is_retried(pipeline, monkeypatch):

@@ -7,7 +7,11 @@ from io import StringIO
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
+from orchestrator.workflow import STEPS_RESERVE, Pipeline, wait_that_fits
+from shared.errors import WaitDoesNotFit
 from shared.executions.names import MAX_ATTEMPT, ExecutionName, OrderExecution, stack_hash
+from shared.ledger.entry import state_shard
+from shared.ledger.states import State
 from shared.orders.order import parse_order
 from tests.workflow.durable import COMPLETED, ORDER, STACK_ID, answer, failure
 
@@ -70,7 +74,7 @@ def test_money_given_as_a_json_number_stays_exact(pipeline):
         ('{"orderId": "A", "items": [{"sku": "CD", "quantity": 0, "unitPrice": "x"}]}', ["quantity", "unitPrice"]),
         ('{"orderId": "A", "orderId": "B"}', ["orderId", "twice"]),
         ('{"id": "A"}', ["orderId", "id"]),
-        ("[]", ["dictionary"]),
+        ("[]", ["object", "list"]),
     ],
 )
 def test_a_direct_invoke_with_an_invalid_order_names_the_fields(pipeline, payload, names):
@@ -151,6 +155,38 @@ def test_a_failed_order_runs_again_as_the_next_attempt(pipeline):
     assert pipeline.states("ORDER-123") == ["RECEIVED", "ENRICHING", "FAILED", *COMPLETED]
 
 
+@pytest.fixture
+def failed_in_finalize(pipeline, monkeypatch):
+    """ORDER, whose first attempt failed after the wait, and is to be retried from FINALIZING."""
+    from orchestrator import steps
+
+    with monkeypatch.context() as broken:
+        broken.setattr(steps, "finalize", lambda *_: 1 / 0)
+        failure(pipeline.run_attempt(ORDER, 1))
+    pipeline.mark_for_finalize("ORDER-123")
+    return pipeline.entry("ORDER-123")
+
+
+def test_a_resumed_attempt_costs_three_metered_operations_and_calls_no_enricher(pipeline, failed_in_finalize):
+    calls = pipeline.enricher.calls
+    result = pipeline.run_attempt(ORDER, 2)
+    assert answer(result)["enrichmentResult"] == failed_in_finalize.enrichment
+    # The start, and one attempt of each step.
+    assert [(op.name, op.attempt) for op in result.operations] == [("enrich", 1), ("finalize", 1)]
+    assert pipeline.enricher.calls == calls
+    assert pipeline.states("ORDER-123") == [*COMPLETED[:4], "FAILED", *COMPLETED]
+
+
+@pytest.mark.parametrize("write", [1, 2, 3, 4])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_resumed_attempt_never_waits_when_its_process_dies_at_a_write(pipeline, failed_in_finalize, write, moment):
+    pipeline.kill_at(write, moment)
+    result = pipeline.run_attempt(ORDER, 2)
+    assert answer(result)["enrichmentResult"] == failed_in_finalize.enrichment
+    assert [op.name for op in result.operations] == ["enrich", "finalize"]
+    assert pipeline.states("ORDER-123") == [*COMPLETED[:4], "FAILED", *COMPLETED]
+
+
 def test_a_direct_invoke_does_not_retry_a_failed_order(pipeline):
     pipeline.enricher.answers = iter([{"statusCode": 404}])
     failure(pipeline.run(ORDER))
@@ -185,6 +221,31 @@ def test_a_bug_in_finalize_leaves_failed_with_its_type_and_message(pipeline, mon
     assert pipeline.states("ORDER-123")[-2:] == ["FINALIZING", "FAILED"]
 
 
+def test_an_error_with_a_long_message_ends_failed_with_the_first_kib_of_it(pipeline, monkeypatch):
+    from orchestrator import steps
+
+    def broken(me, ledger):
+        raise ZeroDivisionError("no stock " * 500)
+
+    monkeypatch.setattr(steps, "finalize", broken)
+    pipeline.run(ORDER)
+    entry = pipeline.entry("ORDER-123")
+    assert entry.state.value == "FAILED"
+    assert entry.error["message"] == ("no stock " * 500)[:1024]
+    assert entry.history[-1].detail == ("ZeroDivisionError: " + "no stock " * 500)[:1024]
+
+
+def test_an_error_too_large_for_a_checkpoint_ends_failed_with_its_type(pipeline, monkeypatch):
+    from orchestrator import steps
+
+    def broken(me, ledger):
+        raise ZeroDivisionError("no stock " * 10_000)
+
+    monkeypatch.setattr(steps, "finalize", broken)
+    assert failure(pipeline.run(ORDER)) == ("StepError", ("no stock " * 500)[:1024])
+    assert pipeline.entry("ORDER-123").error["type"] == "ZeroDivisionError"
+
+
 def test_a_wait_of_two_days_completes(pipeline):
     pipeline.set(wait=timedelta(days=2), execution_timeout=timedelta(days=3))
     answer(pipeline.run(ORDER, execution_timeout=3 * 24 * 3600))
@@ -200,15 +261,26 @@ def test_a_wait_longer_than_the_timeout_allows_fails_at_once_and_names_both(pipe
     assert pipeline.entry("ORDER-123").error["type"] == "WaitDoesNotFit"
 
 
+def test_the_longest_wait_that_fits_leaves_the_reserve_for_the_steps():
+    timeout = timedelta(minutes=15)
+    longest = timeout - STEPS_RESERVE
+    assert wait_that_fits(Pipeline(None, None, longest, timeout)).to_seconds() == longest.total_seconds()
+    with pytest.raises(WaitDoesNotFit, match="a wait of 841 s does not fit into an execution timeout of 900 s"):
+        wait_that_fits(Pipeline(None, None, longest + timedelta(seconds=1), timeout))
+
+
 def test_an_order_cancelled_while_it_waits_is_not_finalized(pipeline):
     def cancel(number, moment):
         if (number, moment) == (2, "after"):
             pipeline.dynamodb.update_item(
                 TableName="LedgerTable",
                 Key={"orderId": {"S": "ORDER-123"}},
-                UpdateExpression="SET #s = :s",
+                UpdateExpression="SET #s = :s, stateShard = :shard",
                 ExpressionAttributeNames={"#s": "state"},
-                ExpressionAttributeValues={":s": {"S": "CANCELLED"}},
+                ExpressionAttributeValues={
+                    ":s": {"S": "CANCELLED"},
+                    ":shard": {"S": state_shard(State.CANCELLED, "ORDER-123")},
+                },
             )
 
     pipeline.on_write(cancel)
@@ -217,16 +289,38 @@ def test_an_order_cancelled_while_it_waits_is_not_finalized(pipeline):
     assert "FINALIZING" not in pipeline.states("ORDER-123")
 
 
-def test_each_log_line_names_order_and_execution_and_a_replay_logs_nothing(pipeline):
+@pytest.fixture
+def logged(pipeline, monkeypatch):
+    """The orchestrator's log: a function that returns its lines so far."""
     stream = StringIO()
-    handler = pipeline.module._logger.registered_handler
-    before = handler.setStream(stream)
-    try:
-        pipeline.run(ORDER)
-    finally:
-        handler.setStream(before)
-    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert [line["message"] for line in lines] == ["order received", "order enriched, waiting", "order completed"]
+    # Not setStream, which flushes the stream before: that can be an earlier test's, and closed.
+    monkeypatch.setattr(pipeline.module._logger.registered_handler, "stream", stream)
+    return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_each_log_line_names_order_and_execution_and_a_replay_logs_nothing(pipeline, logged):
+    pipeline.run(ORDER)
+    lines = logged()
+    assert [line["message"] for line in lines] == [
+        "order received",
+        "order started",
+        "order enriched, waiting",
+        "order completed",
+    ]
     arn = pipeline.entry("ORDER-123").execution_arn
     assert {(line["orderId"], line["executionArn"]) for line in lines} == {("ORDER-123", arn)}
-    assert "9.99" not in stream.getvalue()
+    assert "9.99" not in str([line | {"timestamp": ""} for line in lines])
+
+
+def test_an_attempt_is_logged_as_started_once_although_enrich_starts_again(pipeline, logged):
+    pipeline.kill_at(2, "before")
+    pipeline.run(ORDER)
+    assert pipeline.entry("ORDER-123").starts == 2
+    assert [line["message"] for line in logged()].count("order started") == 1
+
+
+def test_an_order_that_was_completed_before_is_not_logged_as_started(pipeline, logged):
+    pipeline.run(ORDER)
+    before = len(logged())
+    pipeline.run(ORDER, name="again")
+    assert [line["message"] for line in logged()[before:]] == ["order received", "order was completed before"]

@@ -1,7 +1,7 @@
 """Copies of the pipeline to deploy: with another clock, with an order that has one more field, without a mechanism.
 
-The working tree is never changed. An edit whose text is not there exactly once is an error: the code has moved on,
-and whoever runs this must look at it.
+The working tree is never changed. An edit whose text does not occur exactly once is an error: the code has changed, and
+the edit must be adapted.
 """
 
 import json
@@ -33,11 +33,16 @@ class Copy:
 
     @property
     def template(self) -> Path:
-        """What to deploy."""
+        """The copied template."""
         return self._folder / "template.yaml"
 
+    def keep_older(self, edits: Iterable[Edit]) -> None:
+        """Keeps src/ with these edits as older/, from where another part of the template can be deployed."""
+        shutil.copytree(self._folder / "src", self._folder / "older")
+        self.edit(edits)
+
     def edit(self, edits: Iterable[Edit]) -> None:
-        """Raises LookupError for a text that is not there exactly once."""
+        """Applies the edits. Raises LookupError for a text that does not occur exactly once."""
         for edit in edits:
             path = self._folder / edit.path
             text = path.read_text()
@@ -47,10 +52,10 @@ class Copy:
 
 
 class Clocks:
-    """How far the clock of each function's workers is ahead of the machine's, in seconds.
+    """How many seconds the clock of each function's workers is ahead of the machine's clock.
 
-    The functions read the time in two places. In a copy that is deployed here both add what a file says, so that the
-    clock of a worker can jump while it runs.
+    The functions read the time in two places. In the deployed copy both add the seconds from a file, so the clock of a
+    worker can jump while it runs.
     """
 
     def __init__(self, file: Path) -> None:
@@ -59,7 +64,7 @@ class Clocks:
         self.set("", 0)
 
     def set(self, function: str, seconds: float) -> None:
-        """From now on, for workers of the function with this logical id."""
+        """Sets the seconds for workers of the function with this logical id."""
         self._ahead[function] = seconds
         new = self._file.with_suffix(".new")
         new.write_text(json.dumps(self._ahead))
@@ -67,7 +72,7 @@ class Clocks:
 
     @property
     def edits(self) -> list[Edit]:
-        """What makes the functions follow."""
+        """The edits that make the functions use the file."""
         ahead = (
             '__import__("json").loads(open("' + str(self._file) + '").read())'
             '.get(__import__("os").environ["AWS_LAMBDA_FUNCTION_NAME"].rpartition("-")[2], 0)'
@@ -86,4 +91,26 @@ ONE_MORE_FIELD: Final = [
         "    placed_at: Instant | None = None\n    gift_note: Annotated[str, Field(max_length=256)] | None = None\n",
     )
 ]
-"""An order that a producer may give one more field (F22)."""
+"""Adds an optional field to the order (F22)."""
+
+OLDER: Final = [
+    Edit("older/shared/orders/order.py", "    placed_at: Instant | None = None\n", ""),
+]
+"""An older version, whose order does not have the field `placedAt` yet (F24)."""
+
+OLDER_RECONCILER: Final = [
+    Edit("template.yaml", f"      Handler: {handler}\n", f"      Handler: {handler}\n      CodeUri: older/\n")
+    for handler in ("reconciler.handler.handler", "reconciler.handler.sweep")
+]
+"""The reconciler and the sweep are of the older version; everything else is newer."""
+
+NEWER_RECONCILER: Final = [Edit(edit.path, edit.after, edit.before) for edit in OLDER_RECONCILER]
+
+NEWER_ENRICHER: Final = [
+    Edit(
+        "src/enricher/handler.py",
+        "            totals=totals(order),\n",
+        '            totals=totals(order),\n            **{"enricherVersion": "2"},\n',
+    )
+]
+"""An enricher that adds a field to its answer (F24)."""

@@ -1,4 +1,4 @@
-"""One order and what befalls it, drawn before the run: the rules that strike it, and its fate."""
+"""One order with its scenario and its fault rules, which are chosen before the run."""
 
 import json
 import threading
@@ -18,10 +18,10 @@ COMPLETED: Final = frozenset({State.COMPLETED})
 
 
 @dataclass(frozen=True)
-class Fate:
-    """What is done to an order beside its rules, and the states in which it may end.
+class Scenario:
+    """What happens to an order besides its rules, and the states in which it may end.
 
-    `script` runs on a thread of its own, sends the order and does what its docstring says. `fault` is its number.
+    `script` runs on its own thread, sends the order and does what its docstring says. `fault` is the fault's number.
     """
 
     fault: str
@@ -29,8 +29,8 @@ class Fate:
     script: Callable[["World", "Trial"], None]
 
     @property
-    def ends_badly(self) -> bool:
-        """Whether the order may end so that an event tells of it, and a retry may follow."""
+    def ends_without_success(self) -> bool:
+        """Whether the order ends in a state that an event reports and an operator can retry."""
         return not self.ends & {State.COMPLETED, State.CANCELLED}
 
     def __str__(self) -> str:
@@ -39,10 +39,10 @@ class Fate:
 
 @dataclass
 class Trial:
-    """An order under a fate. `began` counts from the start of its wave, in seconds."""
+    """An order with its scenario. `begins` counts from the start of its wave, in seconds."""
 
     order_id: str
-    fate: Fate
+    scenario: Scenario
     random: Random
     rules: Sequence[Rule] = ()
     begins: float = 0
@@ -57,14 +57,16 @@ class Trial:
     messages: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     thread: threading.Thread | None = None
+    may_deploy: threading.Event = field(default_factory=threading.Event)
+    """Set by a script that does not need its order to be WAITING when the new version is deployed."""
 
     def __post_init__(self) -> None:
-        self.ends = self.fate.ends
+        self.ends = self.scenario.ends
         self._since = time.monotonic()
 
     @property
     def order(self) -> dict[str, Any]:
-        """A purchase by a customer of its own: what the enricher looks up can be told by the order's id, too."""
+        """A purchase by a customer of its own, so that rules can find the enricher's reads by the order's id too."""
         return {
             "orderId": self.order_id,
             "customerId": f"CUST-{self.order_id}",
@@ -74,13 +76,13 @@ class Trial:
 
     @property
     def faults(self) -> set[str]:
-        """The numbers of those that were drawn for it."""
-        drawn = {self.fate.fault, *(rule.label for rule in self.rules)} - {""}
+        """The numbers of the faults chosen for this order."""
+        drawn = {self.scenario.fault, *(rule.label for rule in self.rules)} - {""}
         return drawn | {"F1"} if self.copies > 1 or self.copies_later is not None else drawn
 
     @property
     def body(self) -> str:
-        """Its message."""
+        """The text of its message."""
         return json.dumps(self.order)
 
     @property
@@ -89,15 +91,15 @@ class Trial:
         return self.body.replace('"quantity": 2', '"quantity": 20')
 
     def note(self, text: str) -> None:
-        """Something that happened, for whoever reads a failure."""
+        """Records an event for the report of a failure."""
         self.notes.append(f"{time.monotonic() - self._since:6.1f} s  {text}")
 
     def plan(self) -> str:
-        """What was drawn for it."""
-        lines = [f"{self.order_id}: {self.fate}"]
+        """The faults chosen for this order, as text."""
+        lines = [f"{self.order_id}: {self.scenario}"]
         if self.copies > 1 or self.copies_later is not None:
             lines.append(f"  sent {self.copies} times at once, again after {self.copies_later} s")
         lines += [f"  {rule.label or 'so that':7} {rule}" for rule in self.rules]
         if self.retried:
-            lines.append("  and retried after its bad end")
+            lines.append(", then retried after it ended without success")
         return "\n".join(lines)

@@ -1,6 +1,6 @@
-"""What a trial's script does to the running stack, and what it waits for.
+"""The actions of a trial's script on the running stack, and its waits.
 
-One thread reads the ledger and the injections for all scripts: fifty that asked for themselves would be the load.
+One thread reads the ledger and the injections for all scripts: fifty scripts that each polled would overload the stack.
 """
 
 import contextlib
@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Self, TypeVar
 
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionClosedError
 
 from durable_local import LocalStack
 from durable_local.faults import Hold, Injection, Request, Rule
+from shared.aws.clients import client_config
+from shared.errors import ExecutionUnavailable, LedgerUnavailable, StartUnavailable
 from shared.executions.client import ExecutionsClient
 from shared.executions.names import ExecutionName
 from shared.ledger.entry import LedgerEntry
@@ -32,27 +34,29 @@ from tools.operations import retry as retrying
 ORCHESTRATOR: Final = "DurableOrderProcessor"
 INGEST: Final = "OrderIngest"
 ENRICHER: Final = "OrderEnricher"
+PUBLISHER: Final = "OrderPublisher"
 LOOK_SECONDS: Final = 0.3
+OPERATOR_TIMEOUT_SECONDS: Final = 60
 
 T = TypeVar("T")
 
 
 class Stuck(Exception):
-    """What a script waited for did not come."""
+    """A script's wait timed out."""
 
 
 def writes(state: State) -> str:
-    """The text by which a ledger write of this state is known."""
+    """The text that identifies a ledger write of this state."""
     return f'"state": {{"S": "{state}"}}'
 
 
 class World:
-    """A stack under test. Safe on any thread."""
+    """The stack under test. Its methods are thread-safe."""
 
-    def __init__(self, stack: LocalStack, clocks: Clocks, patience_seconds: float) -> None:
+    def __init__(self, stack: LocalStack, clocks: Clocks, timeout_seconds: float) -> None:
         many = Config(max_pool_connections=100)
         self.stack = stack
-        self._patience_seconds = patience_seconds
+        self._timeout_seconds = timeout_seconds
         self.faults = stack.faults
         self.clocks = clocks
         self.sent = Sent()
@@ -63,6 +67,13 @@ class World:
         self.executions = ExecutionsClient(self.functions, stack.outputs["DurableOrderProcessorArn"], self.stack_id)
         self.dynamodb = stack.client("dynamodb", many)
         self.ledger = LedgerTable(self.dynamodb, stack.outputs["LedgerTableName"])
+        # An operator's program sends a request once, so that it ends where a fault is injected.
+        once = client_config(OPERATOR_TIMEOUT_SECONDS, 1, 100)
+        self.operator_ledger = LedgerTable(stack.client("dynamodb", once), stack.outputs["LedgerTableName"])
+        self.operator_executions = ExecutionsClient(
+            stack.client("lambda", once), stack.outputs["DurableOrderProcessorArn"], self.stack_id
+        )
+        self.operator_sqs = stack.client("sqs", once)
         self.rules: dict[int, Rule] = {}
         self.happened: Counter[str] = Counter()
         self.deployed = threading.Event()
@@ -86,7 +97,7 @@ class World:
             self._over.wait(LOOK_SECONDS)
 
     def look(self) -> None:
-        """Reads ledger and injections once."""
+        """Reads the ledger and the injections once."""
         pages = self.dynamodb.get_paginator("scan").paginate(
             TableName=self.stack.outputs["LedgerTableName"], ConsistentRead=True
         )
@@ -100,11 +111,11 @@ class World:
     # -- waiting --------------------------------------------------------------------------------------------
 
     def until(self, ask: Callable[[], T | None], what: str) -> T:
-        """The first answer that is true, asked after each look; raises Stuck."""
-        deadline = time.monotonic() + self._patience_seconds
+        """Calls `ask` after each look and returns its first true answer. Raises Stuck after the timeout."""
+        deadline = time.monotonic() + self._timeout_seconds
         while not (answer := ask()):
             if time.monotonic() > deadline:
-                raise Stuck(f"waited {self._patience_seconds:g} s in vain for {what}")
+                raise Stuck(f"after {self._timeout_seconds:g} s still waiting for {what}")
             with self._look:
                 self._look.wait(LOOK_SECONDS * 2)
         return answer
@@ -114,15 +125,15 @@ class World:
         return self._entries.get(trial.order_id)
 
     def entries(self) -> dict[str, LedgerEntry]:
-        """All of them."""
+        """All orders as the last look saw them, by order id."""
         return self._entries
 
     def injections(self) -> Sequence[Injection]:
-        """Those of the last look."""
+        """The injections up to the last look."""
         return self._injections
 
     def until_state(self, trial: Trial, *states: State, attempt: int = 1) -> LedgerEntry:
-        """The order once it is in one of the states, in that attempt or a later one."""
+        """Waits until the order is in one of the states, in that attempt or a later one, and returns it."""
 
         def look() -> LedgerEntry | None:
             entry = self.entry(trial)
@@ -131,7 +142,7 @@ class World:
         return self.until(look, f"{trial.order_id} to be {' or '.join(states)}")
 
     def until_ended(self, trial: Trial, attempt: int = 1) -> LedgerEntry:
-        """The order in a terminal state."""
+        """Waits until the order is in a terminal state, and returns it."""
         return self.until_state(trial, *TERMINAL, attempt=attempt)
 
     def execution_of(self, trial: Trial, attempt: int = 1) -> str | None:
@@ -147,7 +158,7 @@ class World:
         return sum(int(found["Attributes"][count]) for count in COUNTS)
 
     def moving(self, but: set[str]) -> bool:
-        """Whether anything goes on: messages, executions, orders other than these."""
+        """Whether there are messages, running executions, or unfinished orders other than `but`."""
         running = self.functions.list_durable_executions_by_function(
             FunctionName=self.stack.physical_name(ORCHESTRATOR), Statuses=NOT_ENDED
         )["DurableExecutions"]
@@ -159,7 +170,7 @@ class World:
         )
 
     def until_execution(self, arn: str, *statuses: str) -> str:
-        """The execution's status once it is one of these; "" when it is gone."""
+        """Waits until the execution's status is one of these, and returns it; "" stands for a deleted execution."""
 
         def look() -> list[str]:
             status = self.status(arn)
@@ -168,7 +179,7 @@ class World:
         return self.until(look, f"{arn} to be {' or '.join(statuses)}")[0]
 
     def status(self, arn: str) -> str:
-        """Of an execution, as Lambda says it; "" when Lambda has it no more."""
+        """The execution's status on Lambda; "" after its deletion."""
         try:
             return str(self.functions.get_durable_execution(DurableExecutionArn=arn)["Status"])
         except ClientError as error:
@@ -177,7 +188,7 @@ class World:
             raise
 
     def until_seen(self, text: str, operation: str, times: int = 1, **of: Any) -> list[Request]:
-        """Requests of that operation whose text holds `text`, once there are so many."""
+        """Waits for `times` requests of the operation that contain `text`, and returns them."""
 
         def look() -> list[Request]:
             seen = [request for request in self.faults.requests(text) if request.operation == operation]
@@ -189,11 +200,11 @@ class World:
     # -- sending --------------------------------------------------------------------------------------------
 
     def send(self, trial: Trial, *bodies: str) -> list[str]:
-        """Messages on the orders queue, in one request: the trial's own body, or these. Their ids."""
+        """Sends the trial's own body, or `bodies`, to the orders queue in one request. Returns the message ids."""
         return self.send_all([(trial, body) for body in bodies or (trial.body,)])
 
     def send_all(self, messages: Iterable[tuple[Trial, str]]) -> list[str]:
-        """Messages of several trials in one request."""
+        """Sends messages of several trials in one request. Returns the message ids."""
         batch = list(messages)
         answer = self.sqs.send_message_batch(
             QueueUrl=self.stack.outputs["OrdersQueueUrl"],
@@ -208,7 +219,7 @@ class World:
         return found
 
     def invoke(self, trial: Trial) -> str:
-        """The alias, directly and without a name; the execution's ARN."""
+        """Invokes the alias directly, without a name. Returns the execution's ARN."""
         self.sent.direct.append(trial.body)
         answer = self.functions.invoke(
             FunctionName=self.stack.outputs["DurableOrderProcessorArn"],
@@ -221,44 +232,44 @@ class World:
     # -- faults ---------------------------------------------------------------------------------------------
 
     def arm(self, trial: Trial, *rules: Rule) -> list[int]:
-        """In force from now on."""
+        """Adds rules for the trial. Returns their ids."""
         ids = self.add(*rules)
         trial.armed += ids
         return ids
 
     def add(self, *rules: Rule) -> list[int]:
-        """Rules that are about no order alone."""
+        """Adds rules that belong to no single trial. Returns their ids."""
         ids = self.faults.add_all(list(rules))
         self.rules.update(zip(ids, rules, strict=True))
         return ids
 
     def disarm(self, trial: Trial) -> None:
-        """Ends every rule of the trial."""
+        """Removes every rule of the trial."""
         for rule in trial.armed:
             self.faults.release(rule)
-        trial.note("its rules are over")
+        trial.note("its rules were removed")
 
     def hold(self, trial: Trial, service: str, operation: str, text: str = "", **more: Any) -> int:
-        """Holds the order's next such request of the orchestrator's; the rule."""
+        """Holds the orchestrator's next such request about the order. Returns the rule's id."""
         texts = (trial.order_id, text) if text else trial.order_id
         [rule] = self.arm(trial, Rule(Hold(), service, operation, ORCHESTRATOR, texts, **more))
         return rule
 
     def caught(self, rule: int, times: int = 1) -> list[Injection]:
-        """Waits until the rule was carried out so many times."""
+        """Waits until the rule was applied `times` times. Returns the injections."""
 
         def look() -> list[Injection]:
             done = [injection for injection in self._injections if injection.rule == rule]
             return done if len(done) >= times else []
 
-        return self.until(look, f"rule {rule} to be carried out {times} times")
+        return self.until(look, f"rule {rule} to be applied {times} times")
 
     def release(self, rule: int) -> None:
-        """Ends a rule."""
+        """Removes a rule and lets a held request continue."""
         self.faults.release(rule)
 
     def count(self, fault: str, trial: Trial, what: str = "") -> None:
-        """A fault that is no rule's has in fact happened."""
+        """Counts a fault that was injected without a rule."""
         with self._look:
             self.happened[fault] += 1
         trial.note(f"{fault} {what}".strip())
@@ -266,12 +277,12 @@ class World:
     # -- operators ------------------------------------------------------------------------------------------
 
     def stop(self, arn: str) -> bool:
-        """Stops an execution; whether it is stopped now and not ended otherwise before."""
+        """Stops an execution. Returns False if it had already ended in another way."""
         self.executions.stop(arn, "StoppedByOperator", "stopped by an operator")
         return self.status(arn) == "STOPPED"
 
     def pause(self, arn: str, *, timeout_goes_on: bool = False) -> bool:
-        """Pauses an execution; False where it had ended."""
+        """Pauses an execution. Returns False if it had already ended."""
         try:
             self.functions.pause_durable_execution(DurableExecutionArn=arn, ExecutionTimeoutPaused=not timeout_goes_on)
         except ClientError as error:
@@ -281,7 +292,7 @@ class World:
         return True
 
     def resume(self, arn: str) -> None:
-        """Goes on with a paused execution."""
+        """Resumes a paused execution."""
         self.functions.resume_durable_execution(DurableExecutionArn=arn)
 
     def delete(self, arn: str) -> None:
@@ -290,22 +301,56 @@ class World:
         self.until(lambda: self.status(arn) == "", f"{arn} to be gone")
 
     def sweep(self) -> None:
-        """As the schedule does it every five minutes. Beside another it is throttled, and that one sweeps."""
+        """Invokes the sweep, as its schedule does. Another sweep that runs now makes Lambda throttle this one."""
         with contextlib.suppress(self.functions.exceptions.TooManyRequestsException):
             self.functions.invoke(FunctionName=self.stack.outputs["OrderSweepArn"])
 
+    def item(self, trial: Trial) -> dict[str, Any]:
+        """The order's item, as DynamoDB stores it."""
+        found = self.dynamodb.get_item(
+            TableName=self.stack.outputs["LedgerTableName"],
+            Key={"orderId": {"S": trial.order_id}},
+            ConsistentRead=True,
+        )
+        return found["Item"]
+
+    def put_back(self, item: dict[str, Any]) -> None:
+        """Replaces an order's item, as a restore from a backup does."""
+        self.dynamodb.put_item(TableName=self.stack.outputs["LedgerTableName"], Item=item)
+
     def cancel(self, trial: Trial) -> LedgerEntry:
-        """Raises as `tools.operations.cancel` does."""
-        return cancelling.cancel(trial.order_id, self.ledger, self.executions, "cancelled by an operator")
+        """Cancels the order. Raises what `tools.operations.cancel` raises."""
+        return cancelling.cancel(
+            trial.order_id, self.operator_ledger, self.operator_executions, "cancelled by an operator"
+        )
+
+    def run_again(self, program: Callable[[], T]) -> T:
+        """Runs an operator's program. If it ends at a request that fails, runs it again from its start."""
+        with contextlib.suppress(LedgerUnavailable, StartUnavailable, ExecutionUnavailable, ConnectionClosedError):
+            return program()
+        return program()
+
+    def redrive(self) -> None:
+        """Moves the dead letters back to the orders queue. A task that is active does the same."""
+        arns = [
+            self.sqs.get_queue_attributes(QueueUrl=self.stack.outputs[queue], AttributeNames=["QueueArn"])
+            for queue in ("OrdersDlqUrl", "OrdersQueueUrl")
+        ]
+        source, destination = (found["Attributes"]["QueueArn"] for found in arns)
+        try:
+            self.operator_sqs.start_message_move_task(SourceArn=source, DestinationArn=destination)
+        except ClientError as error:
+            if "already a task running" not in str(error):
+                raise
 
     def retry(self, trial: Trial, *, corrected: str | None = None) -> str:
         """Starts the order's next attempt, with the recorded order or a corrected body; the execution's ARN.
 
-        Raises as `tools.operations.retry` does. How many attempts that makes, the script has to say: `sent.retries`.
+        Raises what `tools.operations.retry` raises. The script itself counts the new attempt in `sent.retries`.
         """
         if corrected is not None:
             self.sent.corrections.append(corrected)
         order = order_from(json.loads(corrected)) if corrected else None
-        retry = retrying.retry(trial.order_id, self.ledger, self.executions, order)
+        retry = retrying.retry(trial.order_id, self.operator_ledger, self.operator_executions, order)
         trial.note(f"retried as attempt {retry.attempt}: {retry.execution_arn}")
         return retry.execution_arn

@@ -1,4 +1,4 @@
-"""Real purchases while workers of every function are killed at random, every few seconds."""
+"""Sends real purchases and kills workers of every function at random, every few seconds."""
 
 import os
 import signal
@@ -13,10 +13,12 @@ from typing import Final
 
 from durable_local import LocalStack
 from shared.ledger.states import TERMINAL, State
-from tests.faults.invariants import Sent, violations
+from tests.faults.events import Consumer
+from tests.faults.invariants import Sent, repeated_events, violations
 from tests.faults.observed import observe
 from tests.faults.seeded.run import Say, every
 from tests.faults.seeded.sources import REPOSITORY
+from tools.demo import Demo
 from tools.pipeline import local_stack
 from tools.sample_data import load_samples
 
@@ -27,21 +29,21 @@ FUNCTIONS: Final = (
     "OrderEnricher",
     "OrderReconciler",
     "OrderSweep",
+    "OrderPublisher",
 )
-SHORTEST_SECONDS: Final = 1
-LONGEST_SECONDS: Final = 4
+MIN_SECONDS_BETWEEN_KILLS: Final = 1
+MAX_SECONDS_BETWEEN_KILLS: Final = 4
 SWEEP_EVERY_SECONDS: Final = 30
-# Real time: the template's four minutes would be what the run waits for when ingest was killed.
+# Real time: with the template's four minutes, the run would wait that long after each kill of ingest.
 VISIBILITY_SECONDS: Final = 20
-PATIENCE_SECONDS: Final = 3600
-BATCH: Final = 10
-# All of them are started at once, and queue for eight processes.
+WAIT_TIMEOUT_SECONDS: Final = 3600
+# All executions start at once and wait for one of eight processes.
 PARAMETERS: Final = {"ExecutionTimeoutSeconds": "86400"}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many orders ended how, how many workers of each function were killed, and what was not as it should be."""
+    """Orders by final state, killed workers by function, and the violations found."""
 
     states: Counter[str]
     killed: Counter[str]
@@ -50,29 +52,25 @@ class Outcome:
     violations: list[str]
 
 
-def storm(seed: int, orders: int, say: Say) -> Outcome:
-    """Sends the first purchases of the samples at once, and kills until every one has ended."""
+def run_with_kills(seed: int, orders: int, say: Say) -> Outcome:
+    """Sends the first `orders` sample purchases at once, and kills workers until every order has ended."""
     with (REPOSITORY / "samples" / "cdnow_orders.jsonl").open() as lines:
         bodies = [line.strip() for line in islice(lines, orders)]
-    say("a stack starts")
+    say("starting a stack")
     with local_stack(concurrency=8, time_scale=40, parameters=PARAMETERS) as stack:
         load_samples(stack)
+        consumer = Consumer(stack)
         sqs, queue = stack.client("sqs"), stack.outputs["OrdersQueueUrl"]
         sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)})
-        began, sent = time.monotonic(), Sent()
-        for start in range(0, len(bodies), BATCH):
-            batch = bodies[start : start + BATCH]
-            entries = [{"Id": str(place), "MessageBody": body} for place, body in enumerate(batch)]
-            for entry in sqs.send_message_batch(QueueUrl=queue, Entries=entries)["Successful"]:
-                sent.messages[entry["MessageId"]] = batch[int(entry["Id"])]
+        began, sent = time.monotonic(), Sent(Demo(stack).send(bodies))
         killed: Counter[str] = Counter()
         with every(SWEEP_EVERY_SECONDS, partial(_sweep, stack)):
             _kill_until_ended(stack, Random(seed), len(bodies), killed, say)
         seconds = time.monotonic() - began
-        say("reading what is left")
-        observed = observe(stack)
+        say("reading queues, ledger, executions and events")
+        observed = observe(stack, consumer)
     states = Counter(str(entry.state) for entry in observed.entries.values())
-    wrong = violations(observed, sent)
+    wrong = [*violations(observed, sent), *repeated_events(observed, killed["OrderPublisher"])]
     if states != {State.COMPLETED: len(bodies)}:
         wrong.append(f"{len(bodies)} purchases ended {dict(states)}")
     return Outcome(states, killed, len(observed.records), seconds, wrong)
@@ -85,7 +83,7 @@ def _sweep(stack: LocalStack) -> None:
 
 
 def _kill_until_ended(stack: LocalStack, random: Random, orders: int, killed: Counter[str], say: Say) -> None:
-    deadline, next_kill = time.monotonic() + PATIENCE_SECONDS, 0.0
+    deadline, next_kill = time.monotonic() + WAIT_TIMEOUT_SECONDS, 0.0
     client, table = stack.client("dynamodb"), stack.outputs["LedgerTableName"]
     while time.monotonic() < deadline:
         if time.monotonic() >= next_kill:
@@ -94,7 +92,7 @@ def _kill_until_ended(stack: LocalStack, random: Random, orders: int, killed: Co
                 with suppress(ProcessLookupError):
                     os.kill(random.choice(workers), signal.SIGKILL)
                     killed[function] += 1
-            next_kill = time.monotonic() + random.uniform(SHORTEST_SECONDS, LONGEST_SECONDS)
+            next_kill = time.monotonic() + random.uniform(MIN_SECONDS_BETWEEN_KILLS, MAX_SECONDS_BETWEEN_KILLS)
         pages = client.get_paginator("scan").paginate(
             TableName=table, ProjectionExpression="#state", ExpressionAttributeNames={"#state": "state"}
         )

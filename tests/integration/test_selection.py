@@ -1,0 +1,143 @@
+"""Orders selected by the index and grouped by cause, on moto."""
+
+import pytest
+
+from shared.executions.names import OrderExecution
+from shared.ledger.owner import Ledger
+from shared.ledger.states import State
+from shared.ledger.table import LedgerTable
+from shared.orders.order import parse_order
+from tools.operations.failures import causes
+from tools.operations.progress import Count, counts, open_counts
+from tools.operations.selection import Selection, page, selected
+
+
+def claim(ledger, order_id, customer=None, attempt=1):
+    me = OrderExecution(order_id, f"arn:{order_id}:{attempt}", attempt, named=True)
+    field = f', "customerId": "{customer}"' if customer else ""
+    Ledger(ledger).claim(parse_order(f'{{"orderId": "{order_id}"{field}}}'), me)
+    return me
+
+
+@pytest.fixture
+def select(ledger, dynamodb):
+    return lambda **conditions: list(selected(dynamodb, "LedgerTable", Selection(**conditions)))
+
+
+def ids(orders):
+    return [order.order_id for order in orders]
+
+
+@pytest.fixture
+def some_orders(ledger):
+    """A and C failed by different causes, B runs, C was retried."""
+    a, _, c = claim(ledger, "A", "CUST-1"), claim(ledger, "B", "CUST-1"), claim(ledger, "C", "CUST-2")
+    Ledger(ledger).failed(c, "EnricherUnavailable", "no answer")
+    Ledger(ledger).failed(claim(ledger, "C", "CUST-2", attempt=2), "EnricherUnavailable", "no answer")
+    Ledger(ledger).failed(a, "EnrichmentRejected", "bad")
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ({}, ["B", "C", "A"]),
+        ({"states": (State.FAILED,)}, ["C", "A"]),
+        ({"states": (State.ENRICHING, State.FAILED)}, ["B", "C", "A"]),
+        ({"customer": "CUST-1"}, ["B", "A"]),
+        ({"error": "EnrichmentRejected"}, ["A"]),
+        ({"error": "EnrichmentRejected", "states": (State.ENRICHING,)}, []),
+        ({"states": (State.FAILED,), "customer": "CUST-2"}, ["C"]),
+    ],
+)
+def test_orders_are_selected_by_every_condition_the_longest_unmoved_first(select, some_orders, conditions, expected):
+    assert ids(select(**conditions)) == expected
+
+
+def test_an_age_has_an_inclusive_start_and_an_exclusive_end(select, some_orders):
+    _, c, a = select()
+    assert ids(select(since=c.updated_at, before=a.updated_at)) == ["C"]
+
+
+def test_a_selected_order_has_its_attempt_error_and_customer(select, some_orders):
+    running, failed, _ = select()
+    assert (running.state, running.attempt, running.error_type, running.customer) == ("ENRICHING", 1, None, "CUST-1")
+    assert (failed.state, failed.attempt, failed.error_type) == ("FAILED", 2, "EnricherUnavailable")
+
+
+def test_a_new_attempt_has_no_error_type(ledger, select, some_orders):
+    claim(ledger, "C", "CUST-2", attempt=3)
+    (order,) = select(customer="CUST-2")
+    assert (order.state, order.attempt, order.error_type) == ("ENRICHING", 3, None)
+
+
+def test_the_error_of_an_order_that_an_older_release_wrote_is_read_from_its_item(dynamodb, select, some_orders):
+    dynamodb.update_item(TableName="LedgerTable", Key={"orderId": {"S": "A"}}, UpdateExpression="REMOVE errorType")
+    assert ids(select(error="EnrichmentRejected")) == ["A"]
+
+
+def test_many_pages_are_read_one_at_a_time_in_order(ledger, dynamodb, monkeypatch):
+    monkeypatch.setattr("tools.operations.selection._PAGE", 2)
+    for number in range(40):
+        claim(ledger, f"ORDER-{number:02}")
+    queries = []
+    dynamodb.meta.events.register("provide-client-params.dynamodb.Query", lambda params, **_: queries.append(params))
+    orders = selected(dynamodb, "LedgerTable", Selection(states=(State.ENRICHING,)))
+    assert next(orders).order_id == "ORDER-00"
+    assert len(queries) == 4
+    assert ids(orders) == [f"ORDER-{number:02}" for number in range(1, 40)]
+
+
+def test_failures_are_grouped_by_cause_and_count_those_that_failed_again(ledger, select, some_orders):
+    Ledger(ledger).failed(claim(ledger, "D"), "EnricherUnavailable", "no answer")
+    often, once = causes(select(states=(State.FAILED,)))
+    c, _, d = select(states=(State.FAILED,))
+    assert (often.error_type, often.count, often.again, often.example) == ("EnricherUnavailable", 2, 1, "D")
+    assert (often.first, often.last) == (c.updated_at, d.updated_at)
+    assert (once.error_type, once.count, once.again, once.example) == ("EnrichmentRejected", 1, 0, "A")
+
+
+def test_counts_have_every_open_order_and_those_that_ended_since_a_time(dynamodb, select, some_orders):
+    _, c, a = select()
+    for since, failed in ((c.updated_at, 2), (a.updated_at, 1), ("2027", 0)):
+        found = counts(dynamodb, "LedgerTable", since)
+        assert (found[State.ENRICHING], found[State.FAILED], found[State.WAITING]) == (1, failed, 0)
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_pages_have_each_order_once_in_order_also_within_one_millisecond(dynamodb, ledger_table, newest_first):
+    times = iter(sorted([*("2026-01-01T00:00:00.000Z",) * 7, *(f"2026-01-01T00:00:0{n}.000Z" for n in range(1, 8))]))
+    table = LedgerTable(dynamodb, ledger_table, now=lambda: next(times))
+    for number in range(14):
+        claim(table, f"ORDER-{number:02}")
+    seen, cursor = [], None
+    for _ in range(20):
+        found = page(dynamodb, ledger_table, Selection(), newest_first=newest_first, cursor=cursor, size=3)
+        seen += found.orders
+        cursor = found.cursor
+        if cursor is None:
+            break
+    assert sorted(ids(seen)) == [f"ORDER-{number:02}" for number in range(14)]
+    assert [order.updated_at for order in seen] == sorted((order.updated_at for order in seen), reverse=newest_first)
+
+
+def test_a_page_compares_what_is_not_in_the_index_and_looks_at_no_more_than_it_may(dynamodb, some_orders):
+    def first(selection=Selection(), **more):  # noqa: B008 (frozen)
+        return page(dynamodb, "LedgerTable", selection, newest_first=False, **more)
+
+    assert ids(first(prefix="B").orders) == ["B"]
+    assert ids(first(Selection(customer="CUST-1")).orders) == ["B", "A"]
+    assert ids(first(Selection(error="EnrichmentRejected")).orders) == ["A"]
+    assert first(Selection((State.WAITING,), error="EnrichmentRejected")).orders == ()
+    some = first(prefix="A", most=2)
+    assert (some.orders, some.looked_at) == ((), 2)
+    rest = first(prefix="A", cursor=some.cursor)
+    assert (ids(rest.orders), rest.cursor) == (["A"], None)
+
+
+def test_a_count_of_open_orders_stops(ledger, dynamodb):
+    for number in range(40):
+        claim(ledger, f"ORDER-{number:02}")
+    assert open_counts(dynamodb, "LedgerTable", 400)[State.ENRICHING] == Count(40)
+    found = open_counts(dynamodb, "LedgerTable", 8)[State.ENRICHING]
+    assert found == Count(8, at_least=True)
+    assert State.COMPLETED not in open_counts(dynamodb, "LedgerTable", 8)
