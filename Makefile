@@ -30,23 +30,28 @@ UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(PY) -m pip co
 	.venv/bin/uv --quiet
 UV_SYNC = $(UV) pip sync --require-hashes --only-binary :all:
 
-.PHONY: help demo fast test check build bench contract faults mutants storm up down format docs record lock clean pytest
+.PHONY: help demo fast test check build audit smoke bench bench-slow calls contract faults mutants mutation kills why bulk pauses sends up down format docs picture pictures record lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
 
-demo: .venv/.stack ## the whole pipeline before your eyes: real orders through a local stack, then cleaned up
-	@$(HOLD_INTERRUPT) $(PY) -m tools demo
+# BUNDLE=1 runs what `make build` makes, instead of the sources.
+demo: .venv/.stack ## run real orders through the whole pipeline on a local stack, then stop and remove it
+	@$(if $(call given,BUNDLE),$(MAKE) build BUILD=.aws-sam/demo ARCHITECTURE=$(HERE))
+	@$(HOLD_INTERRUPT) $(PY) -m tools demo $(if $(call given,BUNDLE),--template .aws-sam/demo/template.yaml)
 
-# On JOBS processes (0: on this one); the tests of a file share their stack, so they stay together.
-JOBS ?= 2
+# On JOBS processes (0: on this one). Six keep two cores busy, because the tests of a stack often wait. The tests of a
+# file share their stack, so they stay together. Without --no-loadscope-reorder the files with the fewest tests would come
+# last, and those take longest: tests/conftest.py has the order.
+JOBS ?= 6
+BY_FILE := --dist loadfile --no-loadscope-reorder
 test: check ## every check and every test
-	@$(PY) -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
+	@$(PY) -m pytest -n $(JOBS) $(BY_FILE) $(PYTEST)
 
 # Fewer examples than `make test`, and without the tests that are marked slow.
 NEEDS_NO_STACK := tests/unit tests/integration tests/protocol tests/template
-fast: check ## every check, and the tests that need no stack: under a minute
-	@HYPOTHESIS_EXAMPLES=20 $(PY) -m pytest -q -n $(JOBS) --dist loadfile -m 'not slow' $(NEEDS_NO_STACK) $(PYTEST)
+fast: check ## every check, and the tests that need no stack (under a minute)
+	@HYPOTHESIS_EXAMPLES=20 $(PY) -m pytest -q -n 2 $(BY_FILE) -m 'not slow' $(NEEDS_NO_STACK) $(PYTEST)
 
 # TEMPLATE=path STACK=name deploys another template to it, beside what is there.
 up: .venv/.stack ## start the local stack in the background and deploy template.yaml to it
@@ -55,49 +60,92 @@ up: .venv/.stack ## start the local stack in the background and deploy template.
 down: ## end the local stack
 	@if [ -x $(PY) ]; then $(HOLD_INTERRUPT) $(PY) -m tools down; else echo "no local stack: nothing is installed"; fi
 
-# The bundle's compiled dependencies fit one Python, so `sam build` needs the same version as Lambda.
-ARCHITECTURE ?= $(if $(filter x86_64 AMD64,$(shell uname -m)),x86_64,arm64)
-build: .venv/.dev .venv-sam/.installed ## the bundle for Lambda, in .aws-sam/build (needs Python 3.13, or Docker: CONTAINER=1)
-	@$(if $(CONTAINER),,python=$$($(PY) -m durable_local.ministack.patches.interpreters 3.13) || \
-		{ echo "make build: sam build needs Python 3.13 or Docker (make build CONTAINER=1)" >&2; exit 1; }; \
-		PATH="$${python%/*}:$$PATH") .venv-sam/bin/sam build --parameter-overrides Architecture=$(ARCHITECTURE) \
-		$(if $(CONTAINER),--use-container)
+# For any processor, on any machine: uv takes the wheels of Lambda's. Byte code fits one version of Python.
+HERE := $(if $(filter x86_64 AMD64,$(shell uname -m)),x86_64,arm64)
+ARCHITECTURE := arm64
+BUILD := .aws-sam/build
+build: .venv/.dev ## make the bundle for Lambda in .aws-sam/build, where `sam deploy` reads it: ARCHITECTURE=arm64
+	@python=$$($(PY) -m durable_local.ministack.patches.interpreters 3.13) || { echo "make build: byte code for Lambda" \
+		"needs Python 3.13, and none is on PATH, in pyenv or in uv. To get one: .venv/bin/uv python install 3.13" >&2; exit 1; }; \
+	rm -rf '$(BUILD)/code.zip' '$(BUILD)/template.yaml' '$(BUILD).wheels'; \
+	$(UV) pip install --target '$(BUILD).wheels' --python-platform $(ARCHITECTURE:arm64=aarch64)-manylinux2014 \
+		--python-version 3.13 --only-binary :all: --require-hashes --no-deps --link-mode copy -r src/requirements.txt; \
+	$$python -I tools/bundle.py '$(BUILD).wheels' '$(BUILD)' $(ARCHITECTURE); \
+	rm -r '$(BUILD).wheels'
+
+# On AWS with the shell's credentials. It leaves two forgotten orders in the ledger: docs/deployment.md.
+smoke: .venv/.stack ## send a few orders to a stack and check what becomes of them: on AWS with STACK=name, else here
+	@$(if $(call given,STACK),env -u AWS_EC2_METADATA_DISABLED) $(PY) -m tools.smoke $(if $(call given,STACK),--stack '$(STACK)')
 
 # The stack is durable_local/tests/fixture/contract, deployed with `sam build` and `sam deploy`.
-contract: .venv/.stack ## the contract tests: against AWS with STACK=name (and the shell's credentials), else here
+contract: .venv/.stack ## run the contract tests: against AWS with STACK=name (and the shell's credentials), else here
 	@$(if $(call given,STACK),CONTRACT_STACK='$(STACK)') $(PY) -m pytest durable_local/tests/test_contract.py $(PYTEST)
 
 # Twenty minutes or more. SEED=n runs that one alone: what a failure prints to run it again.
-faults: .venv/.stack ## seeded faults over many orders, each fault counted: SEEDS=20 ORDERS=50
+faults: .venv/.stack ## inject faults into many orders, by seeds, and count them: SEEDS=20 ORDERS=50
 	@$(PY) -m tests.faults.seeded faults --orders $(or $(ORDERS),50) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20))
 
-mutants: .venv/.stack ## each mechanism taken out in a copy, until a seed notices
+mutants: .venv/.stack ## remove each mechanism from a copy of the sources, until a seed detects it
 	@$(PY) -m tests.faults.seeded mutants --orders $(or $(ORDERS),50)
 
-storm: .venv/.stack ## real purchases while workers are killed every few seconds: ORDERS=2000
-	@$(PY) -m tests.faults.seeded storm --orders $(or $(ORDERS),2000) $(if $(SEED),--seed $(SEED))
+# About ten minutes. SAMPLE=0 tests all 4,400 mutants.
+mutation: .venv/.dev ## change one expression of src/ at a time, until a test notices: SAMPLE=60 SEED=1
+	@HYPOTHESIS_EXAMPLES=20 nice -n 10 $(PY) -m tests.mutation --sample $(or $(SAMPLE),60) --seed $(or $(SEED),1)
 
-bench: .venv/.dev ## what the worst message costs against the most expensive order (two minutes)
-	@$(PY) -m bench.worst_message
+# The test that `make test` runs too, with its table.
+calls: .venv/.stack ## print what each role allows and who uses it: its function's calls, Lambda in its name (two minutes)
+	@$(PY) -m pytest -q -s tests/faults/test_every_point_of_recovery.py -k what_its_function_calls
 
-check: .venv/.stack .venv-sam/.installed ## formatting, lint, types, the direction of imports, what replays bear, the template
-	@$(PY) -m ruff format --check --quiet . || { echo "make format puts this right"; exit 1; }
+kills: .venv/.stack ## send real purchases while workers are killed every few seconds: ORDERS=2000
+	@$(PY) -m tests.faults.seeded kills --orders $(or $(ORDERS),2000) $(if $(SEED),--seed $(SEED))
+
+# About twenty minutes.
+why: .venv/.stack ## inject each fault TIMES=10 times and compare what `orders why` says; ask about ORDERS=2000 healthy orders
+	@$(PY) -m tests.faults.causes --times $(or $(TIMES),10) --orders $(or $(ORDERS),2000)
+
+bulk: .venv/.stack ## let many orders fail by three causes and retry them, one job killed midway: ORDERS=1000
+	@$(PY) -m tests.faults.drills bulk $(or $(ORDERS),1000)
+
+pauses: .venv/.stack ## pause many waiting orders, the pause killed midway, and resume them: ORDERS=1000
+	@$(PY) -m tests.faults.drills pauses $(or $(ORDERS),1000)
+
+sends: .venv/.stack ## send a long file with bad lines, and measure the memory: LINES=10000
+	@$(PY) -m tests.faults.drills sends $(or $(LINES),10000)
+
+# At most twelve minutes. The bundle is for this machine's processor; Python 3.13 runs it, as on Lambda.
+bench: .venv/.stack .venv-naive/.installed ## measure what bench/README.md lists, against its targets and peers
+	@$(MAKE) build ARCHITECTURE=$(if $(filter x86_64 AMD64,$(shell uname -m)),x86_64,arm64) BUILD=.local/bench/bundle
+	@$(PY) -m bench --python "$$($(PY) -m durable_local.ministack.patches.interpreters 3.13)"
+
+# Half an hour on an idle machine. ONLY='--commands up --orders' measures `make up` alone.
+bench-slow: .venv/.stack .venv-sam/.installed ## measure the local stack with 200 and 2,000 orders, and make up, demo, fast and test
+	@$(PY) -m bench.slow $(ONLY)
+
+check: .venv/.stack .venv-sam/.installed ## formatting, lint, types, import directions, replay safety, the template
+	@$(PY) -m ruff format --check --quiet . || { echo "make format corrects this"; exit 1; }
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m mypy
 	@out=$$($(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint(["--no-cache"])') || { echo "$$out"; exit 1; }
 	@$(PY) -m tools.template_check
 
-format: .venv/.dev ## bring the code into shape
+# Asks PyPI about each pin: without it, or where it does not know a package, this fails.
+audit: .venv/.stack .venv-sam/.installed .venv-audit/.installed .venv-naive/.installed ## known vulnerabilities and licences of all lock files, the template's security, an SBOM
+	@$(PY) -m tools.audit
+
+format: .venv/.dev ## format the code and correct what ruff can
 	@$(PY) -m ruff format --quiet . && $(PY) -m ruff check --quiet --fix .
 
-docs: .venv/.dev ## write the generated docs anew: docs/states.md, docs/order.schema.json
+docs: .venv/.dev ## generate docs/states.md and docs/order.schema.json
 	@$(PY) -m tools.generated_docs
 
-.PHONY: picture
 picture: .venv/.stack ## run the demo and write what it prints to docs/demo.svg
 	@COLUMNS=100 $(PY) -m tools demo --svg docs/demo.svg | cat
 
-record: .venv/.stack ## record anew, on a local stack, the executions that tests/replay replays
+# About two minutes. Chromium or Chrome is on PATH, or CHROMIUM=path. durable_local/tests has the browser.
+pictures: .venv/.stack ## write the pictures of the console's screens to docs/console, those of all sizes to .local/pictures
+	@PYTHONPATH=durable_local/tests $(PY) -m tests.e2e.console_pictures
+
+record: .venv/.stack ## record the executions that tests/replay replays, on a local stack
 	@$(PY) -m tests.replay.record
 
 # The index options keep the addresses of whoever compiles out of the lock files.
@@ -106,11 +154,11 @@ LOCK = $(UV) pip compile --universal --python-version 3.11 --no-header --no-anno
 lock: .venv/bin/uv ## compile the lock files from pyproject.toml and durable_local/pyproject.toml
 	$(LOCK) pyproject.toml -o src/requirements.txt
 	$(LOCK) pyproject.toml durable_local/pyproject.toml --group dev -c src/requirements.txt -o requirements/dev.txt
-	for group in sam uv; do $(LOCK) --group $$group -o requirements/$$group.txt; done
+	for group in audit naive sam uv; do $(LOCK) --group $$group -o requirements/$$group.txt; done
 	$(LOCK) --group durable_local/pyproject.toml:ministack -o durable_local/src/durable_local/ministack.lock.txt
 
 clean: down ## remove what was installed and written here
-	rm -rf .venv .venv-functions .venv-sam .local .mypy_cache .pytest_cache .ruff_cache .hypothesis .aws-sam
+	rm -rf .venv .venv-* .local .mypy_cache .pytest_cache .ruff_cache .hypothesis .aws-sam build mutants
 
 # ── environments: one for people, and one for each set of pins that cannot live beside it ────────────
 
@@ -131,14 +179,19 @@ clean: down ## remove what was installed and written here
 # The functions' environment has exactly what ships to Lambda, so a dependency that the manifest lacks fails here too.
 .venv-functions/.installed: src/requirements.txt
 .venv-sam/.installed: requirements/sam.txt
+.venv-audit/.installed: requirements/audit.txt
+.venv-naive/.installed: requirements/naive.txt
+# The naive peer runs on the Python that Lambda has, if there is one.
+.venv-naive/.installed: VENV_PYTHON = $(or $(shell $(PY) -m durable_local.ministack.patches.interpreters 3.13 || true),$(PY))
+VENV_PYTHON = $(PY)
 .venv-%/.installed: | .venv/bin/uv
 	@echo "installing .venv-$* …"
-	@$(UV) venv --clear --python $(PY) .venv-$*
+	@$(UV) venv --clear --python $(VENV_PYTHON) .venv-$*
 	@$(UV_SYNC) --python .venv-$*/bin/python $(filter %.txt,$^)
 	@touch $@
 
 # MiniStack pins a botocore that is older than the durable SDK needs.
-.venv/.ministack: durable_local/src/durable_local/ministack.lock.txt | .venv/.dev
+.venv/.ministack: $(addprefix durable_local/src/durable_local/,ministack.lock.txt ministack_environment.py) | .venv/.dev
 	@echo "installing MiniStack (durable-local install) …"
 	@$(PY) -m durable_local install
 	@touch $@
