@@ -46,6 +46,8 @@ def test_a_running_execution_keeps_its_version_after_a_deployment(deployed, proj
     arn = aws_lambda.invoke(FunctionName=deployed.outputs["Durable"], InvocationType="Event", Payload=b'{"wait": 4}')[
         "DurableExecutionArn"
     ]
+    # A deployment may take longer than the wait.
+    aws_lambda.pause_durable_execution(DurableExecutionArn=arn, Reason="deployment")
 
     handler = project / "src" / "durable.py"
     handler.write_text(handler.read_text().replace("{**first,", '{**first, "code": "new",'))
@@ -55,7 +57,9 @@ def test_a_running_execution_keeps_its_version_after_a_deployment(deployed, proj
     assert (version, result["code"], result["greeting"]) == ("2", "new", "good day")
 
     execution = aws_lambda.get_durable_execution(DurableExecutionArn=arn)
-    assert (execution["Version"], execution["Status"]) == ("1", "RUNNING")
+    assert (execution["Version"], execution["Status"]) == ("1", "PAUSED")
+    aws_lambda.resume_durable_execution(DurableExecutionArn=arn)
+    execution = aws_lambda.get_durable_execution(DurableExecutionArn=arn)
     while execution["Status"] == "RUNNING":
         execution = aws_lambda.get_durable_execution(DurableExecutionArn=arn)
     result = json.loads(execution["Result"])

@@ -7,11 +7,13 @@ from uuid import uuid4
 
 import pytest
 
+from durable_local.faults import Hold, Rule
 from shared.ledger.states import TERMINAL, State
 from tools.demo import Demo
 
 COMPLETED = ["RECEIVED", "ENRICHING", "ENRICHED", "WAITING", "FINALIZING", "COMPLETED"]
 TIMEOUT_SECONDS = 120
+ORCHESTRATOR = "DurableOrderProcessor"
 
 
 def new_id(prefix="E2E"):
@@ -50,8 +52,11 @@ class DeployedPipeline(Demo):
 
         return self.until(look, f"{order_id} {what}")
 
-    def ended(self, order_id):
-        return self.entry_when(order_id, lambda entry: entry.state in TERMINAL, "to end")
+    def ended(self, order_id, attempt=1):
+        """The order's entry when it has ended in this attempt, or in a later one."""
+        return self.entry_when(
+            order_id, lambda entry: entry.state in TERMINAL and entry.attempt >= attempt, f"to end attempt {attempt}"
+        )
 
     def drained(self):
         return self.until(lambda: self.messages_left() == 0, "the queues to be empty")
@@ -116,6 +121,19 @@ class DeployedPipeline(Demo):
                 DurableExecutionArn=entry.execution_arn, Error={"ErrorType": "Maintenance", "ErrorMessage": "stopped"}
             )
         assert {self.ended(order_id).state for order_id in stopped} == {State.STOPPED}
+
+    @contextmanager
+    def without_finalize(self):
+        """Let orders come as far as WAITING, and no further before the end of the block, however long that takes.
+
+        The write of FINALIZING waits on its way. Needs a stack with `faults`.
+        """
+        text = f'"{State.FINALIZING}"'
+        rule = self.stack.faults.add(Rule(Hold(), "dynamodb", "UpdateItem", ORCHESTRATOR, text, times=None))
+        try:
+            yield
+        finally:
+            self.stack.faults.release(rule)
 
     @contextmanager
     def without_customers(self):

@@ -95,9 +95,10 @@ def test_an_outage_is_mended_by_a_job_that_is_killed_and_resumed(orders, environ
     by_cause = {cause: ids[number::3] for number, cause in enumerate(causes)}
     # The orders of other tests have other customers.
     customer = new_id("CUST")
-    pipeline.fail_by_three_causes(
-        *by_cause.values(), customer, lambda bodies: orders("send", "-", given="\n".join(bodies))
-    )
+    with pipeline.without_finalize():
+        pipeline.fail_by_three_causes(
+            *by_cause.values(), customer, lambda bodies: orders("send", "-", given="\n".join(bodies))
+        )
     assert Counter(pipeline.ledger.get(order_id).error["type"] for order_id in ids) == {
         cause: len(failed) for cause, failed in by_cause.items()
     }
@@ -131,7 +132,7 @@ def test_an_outage_is_mended_by_a_job_that_is_killed_and_resumed(orders, environ
         "left": 0,
     }
     for order_id in ids:
-        entry = pipeline.ended(order_id)
+        entry = pipeline.ended(order_id, 2)
         assert (entry.state, entry.attempt) == (State.COMPLETED, 2)
     started = Counter(execution["DurableExecutionName"] for execution in pipeline.executions())
     assert max(started.values()) == 1
@@ -155,14 +156,15 @@ def operations_log(stack, pipeline):
 def test_orders_are_cancelled_by_id_and_by_customer(orders, pipeline):
     one, *several = (new_id("CANCEL") for _ in range(4))
     customer = new_id("CUST")
-    orders("send", "-", given=lines(one) + lines(*several, customerId=customer))
-    for order_id in (one, *several):
-        pipeline.entry_when(order_id, lambda entry: entry.state is State.WAITING, "to wait")
-    out, err = orders("cancel", one, "NEVER-SENT", "--reason", "the customer called", status=1)
-    assert out == f"{one}: state CANCELLED\n"
-    assert err == "NEVER-SENT: OrderUnknown: order NEVER-SENT is not in the ledger\n"
-    assert pipeline.ledger.get(one).history[-1].detail == "the customer called"
-    orders("cancel", "--customer", customer, "--yes")
+    with pipeline.without_finalize():
+        orders("send", "-", given=lines(one) + lines(*several, customerId=customer))
+        for order_id in (one, *several):
+            pipeline.entry_when(order_id, lambda entry: entry.state is State.WAITING, "to wait")
+        out, err = orders("cancel", one, "NEVER-SENT", "--reason", "the customer called", status=1)
+        assert out == f"{one}: state CANCELLED\n"
+        assert err == "NEVER-SENT: OrderUnknown: order NEVER-SENT is not in the ledger\n"
+        assert pipeline.ledger.get(one).history[-1].detail == "the customer called"
+        orders("cancel", "--customer", customer, "--yes")
     assert {pipeline.ledger.get(order_id).state for order_id in several} == {State.CANCELLED}
     _, refused = orders("retry", one, status=1)
     assert "IllegalTransition" in refused
@@ -212,10 +214,11 @@ def test_dead_letters_are_listed_and_moved_back(orders, pipeline, stack):
 
 def test_a_stopped_order_is_retried_from_finalize_and_then_forgotten(orders, pipeline):
     order_id = new_id("FINALIZE")
-    orders("send", "-", given=lines(order_id, customerId="CUST-00004"))
-    waiting = pipeline.entry_when(order_id, lambda entry: entry.state is State.WAITING, "to wait")
-    pipeline.functions.stop_durable_execution(DurableExecutionArn=waiting.execution_arn)
-    assert pipeline.ended(order_id).state is State.STOPPED
+    with pipeline.without_finalize():
+        orders("send", "-", given=lines(order_id, customerId="CUST-00004"))
+        waiting = pipeline.entry_when(order_id, lambda entry: entry.state is State.WAITING, "to wait")
+        pipeline.functions.stop_durable_execution(DurableExecutionArn=waiting.execution_arn)
+        assert pipeline.ended(order_id).state is State.STOPPED
 
     out, _ = orders("retry", order_id, "--from", "finalize", "--dry-run")
     assert out == f"{order_id}: wouldRun ['finalize']\n"

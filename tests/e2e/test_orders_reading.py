@@ -62,11 +62,12 @@ def customer(stack, pipeline):
     """A customer with two orders: one COMPLETED, one STOPPED in its wait with a hostile error type."""
     customer = new_id("CUST")
     done, stopped = new_id("READ"), new_id("READ")
-    pipeline.send([json.dumps({"orderId": order_id, "customerId": customer}) for order_id in (done, stopped)])
-    waiting = pipeline.entry_when(stopped, lambda entry: entry.state == State.WAITING, "to wait")
-    pipeline.functions.stop_durable_execution(
-        DurableExecutionArn=waiting.execution_arn, Error={"ErrorType": HOSTILE, "ErrorMessage": "faulty"}
-    )
+    with pipeline.without_finalize():
+        pipeline.send([json.dumps({"orderId": order_id, "customerId": customer}) for order_id in (done, stopped)])
+        waiting = pipeline.entry_when(stopped, lambda entry: entry.state == State.WAITING, "to wait")
+        pipeline.functions.stop_durable_execution(
+            DurableExecutionArn=waiting.execution_arn, Error={"ErrorType": HOSTILE, "ErrorMessage": "faulty"}
+        )
     assert states(pipeline.ended(done)) == COMPLETED
     assert pipeline.ended(stopped).state == State.STOPPED
     return customer, done, stopped

@@ -196,10 +196,11 @@ def test_doctor_names_what_is_disabled_a_dead_letter_and_an_unqualified_target(o
 
 
 def test_a_replaced_version_may_go_when_no_order_runs_on_it(operator):
-    (order_id,) = operator.waiting(1)
-    operator.stack.deploy({"LogLevel": "WARN"})
-    old, new = operator.orders("versions")
-    assert (old["running"], old["current"], old["mayGo"]) == (1, False, False)
-    assert (new["running"], new["current"], new["mayGo"]) == (0, True, False)
+    with operator.without_finalize():
+        (order_id,) = operator.waiting(1)
+        operator.stack.deploy({"LogLevel": "WARN"})
+        old, new = operator.orders("versions")
+        assert (old["running"], old["current"], old["mayGo"]) == (1, False, False)
+        assert (new["running"], new["current"], new["mayGo"]) == (0, True, False)
     operator.execution(operator.ended(order_id))
     assert operator.orders("versions")[0]["mayGo"]

@@ -57,11 +57,12 @@ def test_a_ledger_that_lost_and_set_back_items_is_recovered_by_the_commands_of_t
     def key(order_id):
         return {"orderId": {"S": order_id}}
 
-    pipeline.send([json.dumps({"orderId": order_id}) for order_id in (deleted, older, damaged)])
     waiting = {}
-    for order_id in (deleted, older, damaged):
-        pipeline.entry_when(order_id, lambda entry: entry.state == State.WAITING, "to wait")
-        waiting[order_id] = pipeline.dynamodb.get_item(TableName=table, Key=key(order_id))["Item"]
+    with pipeline.without_finalize():
+        pipeline.send([json.dumps({"orderId": order_id}) for order_id in (deleted, older, damaged)])
+        for order_id in (deleted, older, damaged):
+            pipeline.entry_when(order_id, lambda entry: entry.state == State.WAITING, "to wait")
+            waiting[order_id] = pipeline.dynamodb.get_item(TableName=table, Key=key(order_id))["Item"]
     # The local stack restores a table as it is now, so the orders get the items that they had while they waited.
     assert drill.run("restore-table-to-point-in-time") == ["orders-restored"]
     for item in waiting.values():
