@@ -1,4 +1,4 @@
-"""The reading commands of `orders` as subprocesses, on a terminal and off it."""
+"""The reading commands of `orders`, on a terminal and off it."""
 
 import csv
 import io
@@ -17,6 +17,7 @@ from PIL import Image
 
 from shared.ledger.states import TERMINAL, State
 from tests.e2e.deployed_pipeline import COMPLETED, new_id, states
+from tests.e2e.orders_command import run_orders
 from tools.operations.selection import Selection, selected
 
 ORDERS = Path(sys.executable).parent / "orders"
@@ -27,10 +28,7 @@ HOSTILE = "Recall\x1b[31m\u202e"
 @pytest.fixture(scope="module")
 def run(stack):
     def run(*arguments):
-        environment = {**os.environ, **stack.environment}
-        ran = subprocess.run(
-            [ORDERS, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        ran = run_orders(os.environ | stack.environment, *arguments)
         assert ran.returncode == 0, ran.stderr
         return ran.stdout
 
@@ -62,7 +60,7 @@ def customer(stack, pipeline):
     """A customer with two orders: one COMPLETED, one STOPPED in its wait with a hostile error type."""
     customer = new_id("CUST")
     done, stopped = new_id("READ"), new_id("READ")
-    with pipeline.without_finalize():
+    with pipeline.without_finalize(stopped):
         pipeline.send([json.dumps({"orderId": order_id, "customerId": customer}) for order_id in (done, stopped)])
         waiting = pipeline.entry_when(stopped, lambda entry: entry.state == State.WAITING, "to wait")
         pipeline.functions.stop_durable_execution(
