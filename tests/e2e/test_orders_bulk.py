@@ -19,7 +19,7 @@ from tools.operations.queues import Queue
 
 ROOT = Path(__file__).parents[2]
 ORDERS = [ROOT / ".venv" / "bin" / "orders"]
-FAILED = 60
+FAILED = 30
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -16,8 +15,8 @@ import pytest
 from PIL import Image
 
 from shared.ledger.states import TERMINAL, State
+from tests.e2e import orders_command
 from tests.e2e.deployed_pipeline import COMPLETED, new_id, states
-from tests.e2e.orders_command import run_orders
 from tools.operations.selection import Selection, selected
 
 ORDERS = Path(sys.executable).parent / "orders"
@@ -28,7 +27,7 @@ HOSTILE = "Recall\x1b[31m\u202e"
 @pytest.fixture(scope="module")
 def run(stack):
     def run(*arguments):
-        ran = run_orders(os.environ | stack.environment, *arguments)
+        ran = orders_command.run_orders(os.environ | stack.environment, *arguments)
         assert ran.returncode == 0, ran.stderr
         return ran.stdout
 
@@ -38,19 +37,9 @@ def run(stack):
 @pytest.fixture(scope="module")
 def run_on_terminal(stack):
     def run(*arguments):
-        master, terminal = pty.openpty()
-        environment = {**os.environ, **stack.environment, "COLUMNS": "200", "TERM": "xterm"}
-        process = subprocess.Popen([ORDERS, *arguments], env=environment, stdout=terminal, stderr=terminal)
-        os.close(terminal)
-        shown = b""
-        try:
-            while chunk := os.read(master, 4096):
-                shown += chunk
-        except OSError:  # Linux: the other side is closed
-            pass
-        os.close(master)
-        assert process.wait(timeout=60) == 0, shown
-        return shown.decode()
+        ran = orders_command.run_on_terminal(os.environ | stack.environment, *arguments)
+        assert ran.returncode == 0, ran.stdout
+        return ran.stdout
 
     return run
 
@@ -98,6 +87,27 @@ def test_a_list_on_a_terminal_has_a_header_and_escapes(run_on_terminal, customer
     assert row.split()[0] == customer[2]
     assert r"\x1b[31m\u202e" in row
     assert "\x1b" not in row
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("get {order}", "STOPPED"),
+        ("why {order}", "retry"),
+        ("history {order}", "WaitStarted"),
+        ("stuck", ""),
+        ("jobs", ""),
+        ("rejected list", "a sample of"),
+        ("dlq list", "a sample of"),
+        ("versions", "current"),
+        ("check", "0 items cannot be read"),
+    ],
+)
+def test_a_reading_command_ends_well_on_a_terminal_and_off_it(run, run_on_terminal, customer, command, said):
+    arguments = command.format(order=customer[2]).split()
+    shown = run_on_terminal(*arguments)
+    assert said in shown
+    assert "\u202e" not in run(*arguments) + shown
 
 
 def test_failures_name_the_cause_with_its_count(run, run_on_terminal, customer):
