@@ -32,6 +32,14 @@ from tools.pipeline import ROOT
 
 HOSTILE = "<img id=injected src=x onerror=alert(1)><script id=injected></script>\"'"
 ITEM = {"sku": "CD-7", "quantity": 2, "unitPrice": "13.99"}
+WITH_A_WIDE_TABLE = """
+    const card = document.querySelector(".columns > *") ?? document.querySelector("main");
+    const cell = `<td>${"x".repeat(200)}</td>`;
+    card.insertAdjacentHTML("beforeend", `<div class="scrolls"><table><tbody><tr>${cell}</tr></tbody></table></div>`);
+    document.documentElement.scrollWidth
+"""
+"""The page's width with a table as of stuck orders, of which there are none in most runs."""
+
 SLOW = 30_000
 """Milliseconds in which a page shows what a busy machine has done."""
 
@@ -1017,6 +1025,7 @@ def test_no_screen_is_wider_than_a_phone(tab, stopped, path):
     page.set_viewport_size({"width": 375, "height": 800})
     try:
         assert page.evaluate("document.documentElement.scrollWidth") <= 375
+        assert page.evaluate(WITH_A_WIDE_TABLE) <= 375
     finally:
         page.set_viewport_size({"width": 1280, "height": 720})
 
