@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import fields
@@ -36,10 +37,34 @@ and only if the order's execution succeeded. The settlement then writes the whol
 _CLI_INTRODUCTION: Final = """\
 # The command `orders`
 
-`make docs` generates this page from the help of each command. Without options a command works on the stack `orders` of
-the AWS settings in the environment. The exit status is 0 when the command did it, 1 when it failed, 2 for wrong usage
-and 130 after Ctrl-C.
+`orders` reads a deployed pipeline and acts on it. In a clone it is `.venv/bin/orders`. It works on the stack `orders`
+of the AWS settings in the environment. After `make up`, `source .local/env` sets them to the local stack. On AWS, the
+role needs the stack's managed policy `OrdersOperatorPolicy`.
+
+{tasks}
+
+The exit status is 0 when the command did it, 1 when it failed, 2 for wrong usage and 130 after Ctrl-C. Most commands
+print JSON with `--json`. All have these options:
+
+```text
+{connection}
+```
+
+`make docs` generates this page from the help of each command.
 """
+
+TASKS: Final = {
+    "Send orders and follow them": ("send", "invoke", "watch", "list", "get", "history", "stats"),
+    "Find out what is wrong": ("doctor", "stuck", "why", "failures", "versions"),
+    "Act on one order or on many": ("retry", "cancel", "pause", "resume", "jobs", "forget"),
+    "Look at messages that did not become orders": ("rejected", "dlq"),
+    "Repair the ledger": ("sweep", "check", "recover", "copy-back"),
+    "See and do it in a browser": ("console",),
+}
+"""The commands by what they are for."""
+
+_CONNECTION: Final = re.compile(r"\n╭─ Connection ─+╮\n[^╰]*╰─+╯")
+"""The part of a command's help that all have. The page shows it once."""
 
 EXAMPLE: Final = DOCS.parent / "samples" / "ledger_item.json"
 """The item of an order of `samples/cdnow_orders.jsonl` after its end on the local stack, as DynamoDB stores it."""
@@ -127,8 +152,15 @@ def states_page() -> str:
 
 def cli_page() -> str:
     """`cli.md`: the help of `orders` and of each of its commands, on a terminal of 80 columns."""
-    sections = [f"## orders {name}\n\n```text\n{_help(name)}\n```\n" for name in COMMANDS]
-    return "\n".join([_CLI_INTRODUCTION, f"```text\n{_help()}\n```\n", *sections])
+    helps = {name: _help(name) for name in COMMANDS}
+    connection = re.search(_CONNECTION, helps["list"])
+    assert connection is not None  # noqa: S101 (the list has a connection)
+    rows = [(task, ", ".join(f"[{name}](#orders-{name})" for name in names)) for task, names in TASKS.items()]
+    introduction = _CLI_INTRODUCTION.format(
+        connection=connection[0].strip(), tasks=_markdown(("to", "use"), rows).strip()
+    )
+    sections = [f"## orders {name}\n\n```text\n{re.sub(_CONNECTION, '', text)}\n```\n" for name, text in helps.items()]
+    return "\n".join([introduction, f"```text\n{_help()}\n```\n", *sections])
 
 
 def costs_page() -> str:

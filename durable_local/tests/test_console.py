@@ -246,7 +246,7 @@ def test_pause_resume_and_stop_by_keyboard_alone(open_tab, start, get, eventuall
         tab_to(page, f"{name}…")
         page.keyboard.press("Enter")
         expect(dialog).to_be_visible()
-        expect(button(dialog, "Cancel")).to_be_focused()
+        expect(button(dialog, "Back")).to_be_focused()
         if reason:
             tab_to(page, "reason")
             page.keyboard.type(reason)

@@ -95,6 +95,7 @@ def fill(pipeline):
         pipeline.entry_when(order_id, lambda entry: entry.state is State.WAITING, "to wait")
         orders(pipeline, action, order_id)
     orders(pipeline, "retry", "SHOP-2001")
+    orders(pipeline, "sweep")
     bad = [json.loads(line) for line in (SAMPLES / "special_cases.jsonl").read_text().splitlines()]
     pipeline.send([REJECTED, *(case["body"] for case in bad if case["expected"] in {"NOT_JSON", "INVALID_ORDER"})])
     # SQS moves a message there after ten receives, which takes longer than all the rest.
@@ -158,6 +159,7 @@ def shows(where, text):
 def look(page):
     page.get_by_role("button", name=re.compile("^Look")).click()
     shows("table", "SHOP-2070")(page)
+    expect(page.get_by_role("button", name="Look again")).to_be_enabled()
 
 
 def check_lines(page):

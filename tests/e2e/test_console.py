@@ -19,6 +19,7 @@ from console_server import serving
 from playwright.sync_api import expect
 
 from durable_local import processes
+from durable_local.faults import Fail, Rule
 from shared.ledger.entry import marshalled, unmarshalled
 from shared.ledger.states import State
 from tests.e2e.deployed_pipeline import new_id, states
@@ -31,6 +32,14 @@ from tools.pipeline import ROOT
 
 HOSTILE = "<img id=injected src=x onerror=alert(1)><script id=injected></script>\"'"
 ITEM = {"sku": "CD-7", "quantity": 2, "unitPrice": "13.99"}
+WITH_A_WIDE_TABLE = """
+    const card = document.querySelector(".columns > *") ?? document.querySelector("main");
+    const cell = `<td>${"x".repeat(200)}</td>`;
+    card.insertAdjacentHTML("beforeend", `<div class="scrolls"><table><tbody><tr>${cell}</tr></tbody></table></div>`);
+    document.documentElement.scrollWidth
+"""
+"""The page's width with a table as of stuck orders, of which there are none in most runs."""
+
 SLOW = 30_000
 """Milliseconds in which a page shows what a busy machine has done."""
 
@@ -326,6 +335,18 @@ def test_orders_are_paused_and_resumed_as_jobs(http_of, pipeline):
     assert pipeline.ended(order_id).state is State.COMPLETED
 
 
+def test_chosen_orders_are_retried_from_finalize_as_a_job(http_of, pipeline, stopped):
+    order_id = stopped()
+    assert "Retry from finalize…" in http_of("GET", f"/orders?id={order_id}").text
+    chosen = {"scope": "chosen", "order": [order_id]}
+    question, shown = as_job(http_of, pipeline, "retry --from finalize", 1, **chosen)
+    assert "Retry 1 order from finalize" in question
+    assert f"orders retry --from finalize {order_id}" in question
+    assert "<h1>Retry 1 order from finalize</h1>" in shown
+    entry = pipeline.ended(order_id, 2)
+    assert (entry.state, entry.was_resumed) == (State.COMPLETED, True)
+
+
 def test_all_that_match_are_cancelled_with_a_reason_and_others_are_left_out(http_of, pipeline, waiting, stopped):
     customer = new_id("CUST")
     order_ids = [waiting(customerId=customer) for _ in range(2)]
@@ -397,9 +418,14 @@ def test_a_job_is_refused_when_more_orders_match_than_were_shown(http_of, stoppe
 # ── one order ──
 
 
-def test_a_stopped_order_says_why_is_retried_and_completes_without_a_reload(tab, pipeline, stopped, log):
+def test_a_stopped_order_says_why_and_is_retried_and_completes_by_keyboard_alone(tab, stopped, log):
     order_id = stopped()
-    page = tab(order_page(order_id))
+    page = tab(f"/orders?id={order_id}")
+    expect(page.get_by_role("link", name=order_id)).to_be_visible()
+    tab_to(page, order_id)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=order_id)).to_be_visible()
+    page.evaluate("window.loadedOnce = true")
     why = page.get_by_role("region", name="Why")
     expect(why).to_contain_text("Recall: the product was recalled")
     expect(why).to_contain_text(f"orders retry {order_id}")
@@ -419,7 +445,8 @@ def test_a_stopped_order_says_why_is_retried_and_completes_without_a_reload(tab,
     ((action, result),) = log(order_id)
     assert action == "retry"
     assert result.startswith("attempt 2, executionArn arn:")
-    page.get_by_role("link", name="2", exact=True).click()
+    tab_to(page, "2")
+    page.keyboard.press("Enter")
     expect(page.locator(".timeline .row-text").first).to_have_text("ledger")
 
 
@@ -470,19 +497,23 @@ def test_an_edited_order_is_checked_shown_and_then_retried(tab, pipeline, stoppe
     expect(comparison).to_contain_text("items[0].quantity", timeout=SLOW)
 
 
-def test_a_paused_order_says_so_is_cancelled_for_good_and_ends(tab, pipeline, waiting, log):
+def test_a_paused_order_says_so_and_is_cancelled_for_good_by_keyboard_alone(tab, pipeline, waiting, log):
     order_id = waiting()
     page = tab(order_page(order_id))
     expect(page.get_by_role("region", name="Why")).to_contain_text("Its execution is paused.", timeout=SLOW)
-    button(page, "Cancel…").click()
+    tab_to(page, "Cancel…")
+    page.keyboard.press("Enter")
     expect(dialog(page)).to_contain_text("This cannot be undone.")
-    dialog(page).get_by_label("Reason").fill("customer called")
-    button(page, "Cancel the order").click()
+    tab_to(page, "reason")
+    page.keyboard.type("customer called")
+    tab_to(page, "Cancel the order")
+    page.keyboard.press("Enter")
     expect(dialog(page)).to_contain_text("state CANCELLED")
-    button(page, "Close").click()
+    page.keyboard.press("Escape")
     expect(page.locator(".heading")).to_contain_text("cancelled", timeout=SLOW)
     assert log(order_id) == [("cancel", "state CANCELLED")]
-    assert states(pipeline.ledger.get(order_id))[-1] == "CANCELLED"
+    entry = pipeline.ledger.get(order_id)
+    assert (states(entry)[-1], entry.history[-1].detail) == ("CANCELLED", "customer called")
 
 
 def test_a_refused_action_says_why_and_is_in_the_log(http_of, stopped, log):
@@ -726,6 +757,26 @@ def test_a_purge_asks_deletes_every_message_and_is_in_the_log(tab, pipeline, que
     assert log("dead letters of status-changes") == [("purge", "purged")]
 
 
+def test_a_dead_letter_of_events_names_its_records_and_can_only_be_purged(http_of, queued):
+    times = {
+        f"approximateArrivalOf{which}Record": f"2026-01-01T00:00:0{at}Z" for which, at in (("First", 1), ("Last", 2))
+    }
+    message_id = queued("EventsDlqUrl", json.dumps({"DDBStreamBatchInfo": {"batchSize": 3, **times}}))
+    shown = look(http_of, "events")
+    assert re.search(r"3 from <time .*2026-01-01T00:00:01.*2026-01-01T00:00:02", shown)
+    assert "edrive" not in shown
+    assert f"Choose {message_id}" not in shown
+    one = http_of("GET", f"/rejected/one?queue=events&id={message_id}").text
+    assert "gave up these records" in one
+    assert f"orders dlq show {message_id} --queue events" in one
+    assert "edrive" not in one
+    question = http_of("GET", "/rejected/act?queue=events&action=purge").text
+    assert "orders dlq purge --queue events" in question
+    for action in ("send", "redrive"):
+        answer = http_of("POST", "/rejected/act", queue="events", action=action, message=message_id).text
+        assert "There is no such action." in answer
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [
@@ -754,13 +805,17 @@ def test_a_look_that_is_refused_says_why_on_the_page(http_of, desk, monkeypatch)
 # ── send ──
 
 
-def test_orders_are_checked_line_by_line_sent_and_watched_until_they_end(tab, pipeline, log):
+def test_orders_are_checked_sent_and_watched_until_they_end_by_keyboard_alone(tab, pipeline, log):
     good, bad = new_id("WEB"), new_id("WEB")
     table = (
         f"orderId,sku,quantity,unitPrice,currency\n{good},CD-7,2,13.99,USD\n{good},CD-9,1,5,USD\n{bad},CD-7,0,1,USD\n"
     )
-    page = tab("/send")
-    page.get_by_label("Orders as JSON").fill(table)
+    page = tab("/")
+    tab_to(page, "Send")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Send")).to_be_visible()
+    tab_to(page, "text")
+    page.keyboard.insert_text(table)
     tab_to(page, "Check")
     page.keyboard.press("Enter")
     checked = page.locator("#checked")
@@ -819,10 +874,15 @@ def test_made_up_orders_are_ready_to_be_checked(http_of):
 # ── agreement ──
 
 
-def test_what_the_reconciler_did_and_that_a_sweep_ran_is_shown(tab, pipeline, stopped):
+def test_what_the_reconciler_did_and_a_sweep_that_is_asked_for_are_shown(tab, stopped, log):
     order_id = stopped()
-    pipeline.functions.invoke(FunctionName=pipeline.outputs["OrderSweepArn"])
     page = tab("/agreement")
+    button(page, "Sweep now…").click()
+    expect(dialog(page)).to_contain_text("orders sweep")
+    button(page, "Sweep now").click()
+    expect(dialog(page)).to_contain_text("The sweep runs.")
+    assert log("ledger and executions")[-1] == ("sweep", "started")
+    page.keyboard.press("Escape")
     lines = page.get_by_role("region", name="Lines of the reconciler and of the sweep")
     line = lines.get_by_role("row").filter(has_text=order_id)
     expect(line).to_contain_text("order ended by the reconciler", timeout=SLOW)
@@ -845,7 +905,7 @@ def test_a_check_of_the_ledger_is_asked_for_and_names_what_cannot_be_read(tab, p
         tab_to(page, "Check…")
         page.keyboard.press("Enter")
         expect(dialog(page)).to_contain_text("Reads the whole table once")
-        tab_to(page, "Read the whole ledger")
+        tab_to(page, "Check the ledger")
         page.keyboard.press("Enter")
         page.keyboard.press("Escape")
         card = page.get_by_role("region", name="Items that no function can read")
@@ -965,6 +1025,7 @@ def test_no_screen_is_wider_than_a_phone(tab, stopped, path):
     page.set_viewport_size({"width": 375, "height": 800})
     try:
         assert page.evaluate("document.documentElement.scrollWidth") <= 375
+        assert page.evaluate(WITH_A_WIDE_TABLE) <= 375
     finally:
         page.set_viewport_size({"width": 1280, "height": 720})
 
@@ -977,8 +1038,30 @@ def test_a_read_only_console_shows_no_action_and_takes_none(http_of, desk, stopp
             assert "Read-only" in shown
             assert 'aria-haspopup="dialog"' not in shown
         assert http_of("POST", "/orders/act", at=console, action="retry", id=order_id).status == 403
-        for path in ("/rejected/look", "/rejected/act", "/send", "/agreement/check"):
+        for path in ("/rejected/look", "/rejected/act", "/send", "/agreement/act"):
             assert http_of("POST", path, at=console, action="purge", queue="rejected").status == 403
+
+
+def test_denied_credentials_are_named_with_the_policy_and_the_rest_is_shown(http_of, stack, pipeline, desk):
+    refused = Fail(400, "AccessDeniedException", "not authorized to perform: dynamodb:Query")
+    rule = stack.faults.add(Rule(refused, "dynamodb", "Query", times=None))
+    try:
+        with serving(lambda guard: app(Desk(desk.given), guard)) as console:
+            for path in ("/orders", "/failures", "/agreement/log"):
+                shown = http_of("GET", path, at=console).text
+                assert "No permission" in shown
+                assert "may not call Query" in shown
+                assert "dynamodb:Query. The role needs the stack&#39;s managed policy OrdersOperatorPolicy" in shown
+
+            def complete():
+                shown = http_of("GET", "/agreement", at=console).text
+                return None if "aria-busy" in shown else shown  # a panel that still reads
+
+            shown = pipeline.until(complete, "/agreement")
+            assert "may not call Query" in shown
+            assert "current: new orders begin on it" in shown
+    finally:
+        stack.faults.release(rule)
 
 
 def test_without_the_stack_every_screen_says_that_there_is_none(http_of, stack, pipeline, monkeypatch):

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from shared.ledger.states import State
 from tests.e2e.deployed_pipeline import TIMEOUT_SECONDS, new_id
 from tests.e2e.orders_command import run_orders
+from tools.operations import reconciled
 from tools.operations.queues import Queue
 
 ROOT = Path(__file__).parents[2]
@@ -161,6 +163,12 @@ def test_orders_are_cancelled_by_id_and_by_customer(orders, pipeline):
     assert {pipeline.ledger.get(order_id).state for order_id in several} == {State.CANCELLED}
     _, refused = orders("retry", one, status=1)
     assert "IllegalTransition" in refused
+
+
+def test_a_sweep_is_started_and_is_in_the_log(orders, pipeline):
+    since, sweep = datetime.now(UTC), pipeline.outputs["OrderSweepArn"].rpartition(":")[2]
+    assert orders("sweep")[0].startswith("a sweep is started")
+    pipeline.until(lambda: reconciled.lines(pipeline.logs, {"sweep": sweep}, since, 1).last_sweep, "the sweep")
 
 
 def test_an_order_is_invoked_directly_and_asynchronously(orders, pipeline):

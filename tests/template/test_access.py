@@ -38,6 +38,7 @@ OPERATOR = {
         for action in ("BatchGetItem", "BatchWriteItem", "GetItem", "PutItem", "Query", "UpdateItem")
     ),
     ("lambda:InvokeFunction", "DurableOrderProcessorAliasprod"),
+    ("lambda:InvokeFunction", "OrderSweep"),
     *(
         (f"lambda:{action}DurableExecution", "DurableOrderProcessor:*")
         for action in ("Delete", "Get", "Pause", "Resume", "Stop")

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from shared.ledger.states import TRANSITIONS, State
-from tools.generated_docs import DOCS, PAGES, order_schema, states_page
+from tools.generated_docs import DOCS, PAGES, TASKS, order_schema, states_page
+from tools.orders_cli.app import COMMANDS
 
 
 @pytest.mark.parametrize("name", list(PAGES))
@@ -18,6 +19,10 @@ def test_a_generated_page_ends_in_one_newline(name):
     text = PAGES[name]()
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
+
+
+def test_each_command_is_listed_by_what_it_is_for():
+    assert sorted(name for names in TASKS.values() for name in names) == sorted(COMMANDS)
 
 
 def test_the_schema_has_the_field_names_that_producers_write():

@@ -7,17 +7,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
+
+from botocore.exceptions import ClientError
 
 from durable_local import lifecycle, settings
 from durable_local.console import AwsAccount, Source, StackOnThisMachine
-from durable_local.console.problem import FAILURES, NotShown
+from durable_local.console.problem import FAILURES, NotShown, is_denied, problem_of
 from durable_local.show import clock
 from shared.errors import OrderError
 from tools.orders_cli.connection import Connection
 from tools.orders_cli.failure import CommandFailed
 from tools.pipeline import SETTINGS
+
+NEEDED: Final = "The role needs the stack's managed policy OrdersOperatorPolicy: docs/operations.md."
 
 
 @dataclass(frozen=True)
@@ -81,12 +85,23 @@ def explained(record: Callable[[str], None] | None = None) -> Iterator[None]:
         yield
     except CommandFailed as error:
         raise NotShown("This console cannot find the pipeline", f"{error}.") from error
+    except ClientError as error:
+        if is_denied(error):
+            raise _needs_policy(error) from error
+        raise
     except OrderError as error:
         if record:
             record(f"{type(error).__name__}: {error}")
-        if isinstance(error.__cause__, FAILURES):
-            raise error.__cause__ from error
+        cause = error.__cause__
+        if isinstance(cause, FAILURES):
+            raise (_needs_policy(cause) if is_denied(cause) else cause) from error
         raise NotShown(type(error).__name__, f"{error}.") from error
+
+
+def _needs_policy(denied: Exception) -> NotShown:
+    """A missing permission, with the policy that has it."""
+    problem = problem_of(denied)
+    return NotShown(problem.title, f"{problem.text.rstrip('.')}. {NEEDED}")
 
 
 def _local_stack(given: Connection) -> StackOnThisMachine | None:

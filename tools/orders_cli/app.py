@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Final
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from tools.orders_cli.failure import CommandFailed, WrongUsage
 from tools.printable import printable
@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "send": ("Send orders from files to the queue.", "send orders.jsonl --group-by customerId"),
     "stats": ("Orders by state, their times and what they cost.", "stats --since 2h --plot stats.png"),
     "stuck": ("List the orders that do not move, each with its cause.", "stuck"),
+    "sweep": ("Start the sweep now, for ends that were not recorded.", "sweep"),
     "versions": ("Count the running orders of each published version.", "versions"),
     "watch": ("Watch orders until they end, or all counts.", "watch ORDER-123"),
     "why": ("Say why an order does not move.", "why ORDER-123"),
@@ -45,12 +46,20 @@ COMMANDS: Final = {
 """Each command with its line in the help and an example. It is the function of that name (`_` for `-`)
 in the module of that name in `tools/orders_cli/commands/`."""
 
+
+def _shown_default(value: object) -> str | None:
+    """An option that is off, or selects nothing, says nothing by that default."""
+    return None if value in (None, False, "", ()) else str(value)
+
+
 app = App(
     name="orders",
     help="Operate the order pipeline, on AWS or on the local stack.",
     # Markdown takes a quarter of a second to import.
     help_format="plaintext",
     version_flags=[],
+    # No --no-json beside --json.
+    default_parameter=Parameter(negative="", show_default=_shown_default),
     result_action="return_value",
     # `run` says that it was interrupted.
     suppress_keyboard_interrupt=False,

@@ -14,8 +14,8 @@ from tools.orders_cli.connection import Connection
 from tools.orders_cli.failure import CommandFailed, WrongUsage
 from tools.orders_cli.output import print_json, print_line, print_notice, print_table
 
-Yes = Annotated[bool, Parameter(name="--yes", negative="", help="Do not ask.")]
-DryRun = Annotated[bool, Parameter(name="--dry-run", negative="", help="Show what would be done.")]
+Yes = Annotated[bool, Parameter(name="--yes", help="Do not ask.")]
+DryRun = Annotated[bool, Parameter(name="--dry-run", help="Show what would be done.")]
 
 _SHOWN: int = 20
 

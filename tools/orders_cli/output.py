@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from tools.printable import printable
 
-Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
+Json = Annotated[bool, Parameter(name="--json", help="Print JSON.")]
 """A command's flag `--json`."""
 
 

@@ -32,7 +32,7 @@ def past_time(_type: object, tokens: Sequence[Any]) -> datetime:
 class Where:
     """The filter of a bulk operation. An option that is not given selects all."""
 
-    state: Annotated[tuple[State, ...], Parameter(help="Orders in this state.", negative="")] = ()
+    state: Annotated[tuple[State, ...], Parameter(help="Orders in this state.")] = ()
     error: Annotated[str | None, Parameter(help="Orders that failed with this error type.")] = None
     customer: Annotated[str | None, Parameter(help="Orders of this customer.")] = None
     since: Annotated[

@@ -23,10 +23,12 @@ from tools.console.stuck import stuck_orders
 from tools.operations.check import check
 from tools.operations.operations_log import Operation
 from tools.operations.reconciled import Lines, Sweeps, lines, sweeps
+from tools.operations.sweep import SWEPT, start_sweep
 from tools.operations.versions import PublishedVersion, versions
 
 PATH: Final = "/agreement"
 LOG: Final = f"{PATH}/log"
+ACT: Final = f"{PATH}/act"
 WINDOW: Final = timedelta(days=1)
 LINES_WINDOW: Final = timedelta(hours=6)
 """How far back the logs are read, for the newest lines."""
@@ -35,6 +37,24 @@ SHOWN_LINES: Final = 50
 NEWEST: Final = 10
 LOG_PAGE: Final = 50
 SHOWN_UNREADABLE: Final = 100
+
+ACTIONS: Final = {
+    "check": (
+        "Check the ledger",
+        (
+            "Reads the whole table once, and finds the items that no function can read. It changes nothing, and costs "
+            "a read unit for each 4 KB of items."
+        ),
+    ),
+    "sweep": (
+        "Sweep now",
+        (
+            "The sweep examines the orders that do not move and the executions that ended badly, as it does every five "
+            "minutes, and writes to the ledger what it finds. It can run at any time, also beside another one."
+        ),
+    ),
+}
+"""Title and what it will do."""
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +81,7 @@ def section(desk: Desk) -> Section:
             seconds=panels.seconds,
             window=WINDOW,
             lines_window=LINES_WINDOW,
-            commands=[desk.command("orders", *words) for words in (("stuck",), ("check",), ("versions",), ("doctor",))],
+            commands=[desk.command("orders", name) for name in ("stuck", "sweep", "check", "versions", "doctor")],
         )
 
     async def log(request: Request) -> Response:
@@ -76,22 +96,30 @@ def section(desk: Desk) -> Section:
         return await live_page(request, "agreement_log.html", paced(read), before=before)
 
     async def question(request: Request) -> Response:
-        return ask(request, "agreement_check.html", command=desk.command("orders", "check"))
+        action = request.query_params.get("action", "")
+        if action not in ACTIONS:
+            return outcome(request, title="Refused", text="There is no such action.", is_error=True)
+        title, says = ACTIONS[action]
+        command = desk.command("orders", action)
+        hidden = {"action": action}
+        return ask(request, "confirm.html", post=ACT, hidden=hidden, title=title, says=says, command=command)
 
     async def act(request: Request) -> Response:
-        await form(request)
+        action = (await form(request)).get("action", "")
+        if action not in ACTIONS:
+            return outcome(request, title="Refused", text="There is no such action.", is_error=True)
         try:
-            text = await run_in_threadpool(panels.start_check)
+            text = await run_in_threadpool({"check": panels.start_check, "sweep": panels.start_sweep}[action])
         except FAILURES as error:
             problem = problem_of(error)
             return outcome(request, title=problem.title, text=problem.text, is_error=True)
-        return outcome(request, title="Check of the ledger", text=text)
+        return outcome(request, title=ACTIONS[action][0], text=text)
 
     routes = [
         Route(PATH, page),
         Route(LOG, log),
-        Route(f"{PATH}/check", question, methods=["GET"]),
-        Route(f"{PATH}/check", act, methods=["POST"]),
+        Route(ACT, question, methods=["GET"]),
+        Route(ACT, act, methods=["POST"]),
     ]
     return Section("Agreement", PATH, routes, [TEMPLATES])
 
@@ -126,6 +154,16 @@ class _Panels:
         self._check = Check(datetime.now(UTC))
         threading.Thread(target=self._run_check, args=(self._check, ledger), daemon=True).start()
         return "The check runs. The page shows its result; the operations log gets a line then."
+
+    def start_sweep(self) -> str:
+        """Let the sweep run now."""
+        with explained(lambda why: self._desk.record("sweep", SWEPT, why)):
+            connection = self._desk.connection
+            start_sweep(connection.aws_lambda, connection.outputs["OrderSweepArn"])
+            self._desk.record("sweep", SWEPT, "started")
+        for panel in self._panels.values():
+            panel.forget()
+        return "The sweep runs. The page shows what it did."
 
     def _run_check(self, running: Check, ledger: Any) -> None:
         try:

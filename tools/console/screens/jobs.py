@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
@@ -32,14 +32,38 @@ SHOWN: Final = 20
 NEWEST: Final = 50
 REFUSALS: Final = 100
 
-SAYS: Final[Mapping[ActionName, str]] = {
-    "retry": "A new attempt of each order begins, from the start and with the recorded order.",
-    "retry --from finalize": "A new attempt of each order begins with finalize: it keeps the recorded enrichment.",
-    "cancel": "Each order becomes CANCELLED, and its execution is stopped.",
-    "pause": "No code of each order's execution runs until it is resumed. Its wait still ends, its timeout is paused.",
-    "resume": "Each execution that was paused here or by `orders pause` continues from its last checkpoint.",
+
+@dataclass(frozen=True)
+class BulkAction:
+    """What can be done to many orders. `name` has a place for which; `says`: what it will do."""
+
+    name: str
+    says: str
+    is_final: bool = False
+
+    @property
+    def button(self) -> str:
+        """The text of the button that asks."""
+        return " ".join(self.name.format("").split())
+
+
+BULK: Final[Mapping[ActionName, BulkAction]] = {
+    "retry": BulkAction("Retry {}", "A new attempt of each order begins, from the start and with the recorded order."),
+    "retry --from finalize": BulkAction(
+        "Retry {} from finalize",
+        "A new attempt of each order begins with finalize: it keeps the recorded enrichment. "
+        "An order without one is refused.",
+    ),
+    "cancel": BulkAction("Cancel {}", "Each order becomes CANCELLED, and its execution is stopped.", is_final=True),
+    "pause": BulkAction(
+        "Pause {}",
+        "No code of each order's execution runs until it is resumed. Its wait still ends, its timeout is paused.",
+    ),
+    "resume": BulkAction(
+        "Resume {}", "Each execution that was paused here or by `orders pause` continues from its last checkpoint."
+    ),
 }
-FINAL: Final = frozenset({"cancel"})
+"""By the action of the job."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +104,8 @@ class _Views:
 
     async def ask(self, request: Request) -> Response:
         given = request.query_params
-        action = given.get("action", "")
-        if action not in get_args(ActionName):
+        action: Any = given.get("action", "")
+        if action not in BULK:
             return outcome(request, title="Refused", text=f"There is no action {action}.", is_error=True)
         try:
             found = await run_in_threadpool(lambda: self._dry_run(action, given))
@@ -92,8 +116,7 @@ class _Views:
             request,
             "bulk.html",
             action=action,
-            says=SAYS[action],  # type: ignore[index]
-            is_final=action in FINAL,
+            bulk=BULK[action],
             found=found,
             shown=list(islice(found.orders, SHOWN)),
             given=[(name, value) for name, value in given.multi_items() if name not in {"action", "reason"}],
@@ -103,7 +126,7 @@ class _Views:
     async def start(self, request: Request) -> Response:
         given = await form(request)
         action: Any = given.get("action", "")
-        if action not in get_args(ActionName):
+        if action not in BULK:
             return outcome(request, title="Refused", text="There is no such action.", is_error=True)
 
         def create() -> Job:
@@ -140,7 +163,7 @@ class _Views:
             with explained():
                 return {"jobs": self.desk.connection.jobs.newest(NEWEST)}
 
-        return await live_page(request, "jobs.html", read, newest=NEWEST)
+        return await live_page(request, "jobs.html", read, newest=NEWEST, bulk=BULK)
 
     async def one(self, request: Request) -> Response:
         handle = request.query_params.get("handle", "")
@@ -165,7 +188,7 @@ class _Views:
                 "commands": [self.desk.command("orders", "jobs", "show", handle)],
             }
 
-        return await live_page(request, "job.html", paced(read), handle=handle, shown=SHOWN)
+        return await live_page(request, "job.html", paced(read), handle=handle, shown=SHOWN, bulk=BULK)
 
     async def ask_job(self, request: Request) -> Response:
         action, handle = request.query_params.get("action", ""), request.query_params.get("handle", "")
@@ -211,10 +234,10 @@ class _Views:
         console_of(request).poller.soon()
         return outcome(request, title=JOB_ACTIONS[action][0], text=text)
 
-    def _dry_run(self, action: str, given: QueryParams) -> DryRun:
+    def _dry_run(self, action: ActionName, given: QueryParams) -> DryRun:
         from tools.console.screens.orders import Chosen  # noqa: PLC0415 (the list's section has these routes)
 
-        acts_on = ACTS_ON[action]  # type: ignore[index]
+        acts_on = ACTS_ON[action]
         with explained():
             if given.get("scope") != "all":
                 return self._named(list(dict.fromkeys(given.getlist("order"))), acts_on)
@@ -255,9 +278,9 @@ class _Views:
 
     def _command(self, action: str, found: DryRun) -> str | None:
         """The same for a shell. A command pauses by ids and by one state only."""
-        if found.options:
-            return None if action in {"pause", "resume"} else self.desk.command("orders", action, *found.options)
-        return self.desk.command("orders", action, *found.orders) if found.orders else None
+        if not found.orders or (found.options and action in {"pause", "resume"}):
+            return None
+        return self.desk.command("orders", *action.split(), *(found.options or found.orders))
 
 
 JOB_ACTIONS: Final = {

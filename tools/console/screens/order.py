@@ -237,8 +237,9 @@ class _Page:
             why: Why | None = None
             problem: Problem | None = None
             try:
-                known = self._desk.connection.evidence.of(self._order_id)
-                why = decide(known)
+                with explained():
+                    known = self._desk.connection.evidence.of(self._order_id)
+                    why = decide(known)
             except FAILURES as error:
                 problem = problem_of(error)
             self._why_of = time.monotonic() + self._desk.source.poll_seconds * 3, version, known, why, problem

@@ -18,7 +18,7 @@ from tools.console.desk import Desk, explained
 from tools.console.job_runner import JobRunner
 from tools.console.kept import paced
 from tools.console.screens import TEMPLATES
-from tools.console.screens.jobs import job_routes
+from tools.console.screens.jobs import BULK, job_routes
 from tools.console.screens.order import order_routes
 from tools.operations.filter import Filter
 from tools.operations.selection import SelectedOrder, Selection, page
@@ -106,7 +106,14 @@ def section(desk: Desk) -> Section:
                 return _found(desk, chosen)
 
         return await live_page(
-            request, "orders.html", paced(read), chosen=chosen, states=tuple(State), sorts=SORTS, source=desk.source
+            request,
+            "orders.html",
+            paced(read),
+            chosen=chosen,
+            states=tuple(State),
+            sorts=SORTS,
+            source=desk.source,
+            bulk=BULK,
         )
 
     routes = [Route(PATH, listing), *order_routes(desk), *job_routes(desk, runner)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -51,17 +51,19 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Source:
     """A queue that the screen shows. `output` and `back`: the stack's outputs of it and of the queue that its messages
-    return to. `what`: its name in the operations log.
+    return to. `what`: its name in the operations log. `about`: what its messages are about. `actions`: what can be done
+    with them.
     """
 
     title: str
     what: str
     output: str
-    back: str
-    back_name: str
     command: tuple[str, ...]
+    back: str = ""
+    back_name: str = ""
     is_dead: bool = True
-    has_orders: bool = True
+    about: Literal["Order", "Execution", "Records"] = "Order"
+    actions: tuple[str, ...] = ("send", "redrive", "purge")
 
     def purge_command(self) -> list[str]:
         """The words after `orders`."""
@@ -73,27 +75,37 @@ SOURCES: Final[Mapping[str, Source]] = {
         "Rejected orders",
         "rejected-orders queue",
         "RejectedOrdersQueueUrl",
+        ("rejected",),
         "OrdersQueueUrl",
         "orders queue",
-        ("rejected",),
         is_dead=False,
+        actions=("send", "purge"),
     ),
     "orders": Source(
         "Dead letters of orders",
         "dead letters of orders",
         "OrdersDlqUrl",
+        ("dlq", "--queue", "orders"),
         "OrdersQueueUrl",
         "orders queue",
-        ("dlq", "--queue", "orders"),
     ),
     "status-changes": Source(
         "Dead letters of status changes",
         "dead letters of status-changes",
         "StatusChangesDlqUrl",
+        ("dlq", "--queue", "status-changes"),
         "StatusChangesQueueUrl",
         "status changes queue",
-        ("dlq", "--queue", "status-changes"),
-        has_orders=False,
+        about="Execution",
+    ),
+    # Lambda sent them, and from no queue.
+    "events": Source(
+        "Dead letters of events",
+        "dead letters of events",
+        "EventsDlqUrl",
+        ("dlq", "--queue", "events"),
+        about="Records",
+        actions=("purge",),
     ),
 }
 """By the name in an address."""
@@ -177,6 +189,16 @@ class Seen:
             return None
         return found if isinstance(found, str) else None
 
+    @property
+    def records(self) -> str | None:
+        """How many records of the ledger's stream a dead letter of events names, and when they came."""
+        try:
+            batch = json.loads(self.message.body)["DDBStreamBatchInfo"]
+            first, last = batch["approximateArrivalOfFirstRecord"], batch["approximateArrivalOfLastRecord"]
+            return f"{batch['batchSize']} from {first} to {last}"
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return None
+
     def _system(self, name: str) -> str | None:
         found: Mapping[str, str] = self.message.message.get("Attributes", {})  # type: ignore[assignment]
         return found.get(name)
@@ -216,6 +238,11 @@ class _Views:
         self._looks: dict[str, Look] = {}
         self._problems: dict[str, Problem] = {}
         self._moves: dict[str, Moved | str] = {}
+        self._actions: dict[str, tuple[str, Callable[[str, Source, list[str]], str]]] = {
+            "send": ("Sent", self._send),
+            "redrive": ("The redrive runs", self._redrive),
+            "purge": ("Purged", self._purge),
+        }
 
     async def listing(self, request: Request) -> Response:
         name, source = _source(request.query_params)
@@ -274,10 +301,10 @@ class _Views:
         given = request.query_params
         name, source = _source(given)
         action, ids = given.get("action", ""), list(dict.fromkeys(given.getlist("message")))
+        if action not in source.actions:
+            return outcome(request, title="Refused", text="There is no such action.", is_error=True)
         if action == "send" and not ids:
             return outcome(request, title="No message is chosen", text="Choose messages in the list.", is_error=True)
-        if action not in {"send", "purge"} and not (action == "redrive" and source.is_dead):
-            return outcome(request, title="Refused", text="There is no such action.", is_error=True)
         try:
             about = await run_in_threadpool(lambda: self._count(source)) if action != "send" else len(ids)
         except FAILURES as error:
@@ -297,15 +324,11 @@ class _Views:
     async def act(self, request: Request) -> Response:
         given = await form(request)
         name, source = _source(given)
-        actions: dict[str, tuple[str, Callable[[], str]]] = {
-            "send": ("Sent", lambda: self._send(name, source, list(dict.fromkeys(given.getlist("message"))))),
-            "purge": ("Purged", lambda: self._purge(name, source)),
-            **({"redrive": ("The redrive runs", lambda: self._redrive(name, source))} if source.is_dead else {}),
-        }
-        if given.get("action") not in actions:
+        action, ids = given.get("action", ""), list(dict.fromkeys(given.getlist("message")))
+        if action not in source.actions:
             return outcome(request, title="Refused", text="There is no such action.", is_error=True)
-        title, run = actions[given["action"]]
-        return await self._done(request, title, run)
+        title, run = self._actions[action]
+        return await self._done(request, title, lambda: run(name, source, ids))
 
     async def edit(self, request: Request) -> Response:
         """The editor; then what is wrong, or that it is an order; then the send."""
@@ -313,7 +336,7 @@ class _Views:
         name, source = _source(given)
         message_id = given.get("id", "")
         seen = self._seen(name, message_id)
-        if not source.has_orders or (seen is None and "text" not in given):
+        if source.about != "Order" or (seen is None and "text" not in given):
             return outcome(
                 request, title="Nothing to edit", text="The message is not in the last look. Look again.", is_error=True
             )
@@ -322,7 +345,7 @@ class _Views:
         if order is not None and given.get("send"):
             valid = order
             return await self._done(
-                request, "Sent as new", lambda: self._send_edited(name, source, message_id, text), valid.order_id
+                request, "Sent as new", lambda: self._send(name, source, [message_id], text), valid.order_id
             )
         try:
             known = await run_in_threadpool(lambda: self._known(order)) if order is not None else None
@@ -408,20 +431,17 @@ class _Views:
         names = f"as {new[0]}" if len(new) == 1 else f"{len(new)} messages"
         return f"Sent to the {source.back_name} {names}, and no longer in the {source.what}.{hidden}"
 
-    def _send_edited(self, name: str, source: Source, message_id: str, text: str) -> str:
-        return self._send(name, source, [message_id], text)
-
     def _verb(self, source: Source) -> str:
         return "redrive" if source.is_dead else "resend"
 
-    def _purge(self, name: str, source: Source) -> str:
+    def _purge(self, name: str, source: Source, _ids: list[str]) -> str:
         with explained(lambda why: self._desk.record("purge", source.what, why)):
             self._queue(source).purge()
             self._desk.record("purge", source.what, "purged")
         self._looks.pop(name, None)
         return f"{source.title}: all messages are deleted. SQS takes up to a minute."
 
-    def _redrive(self, name: str, source: Source) -> str:
+    def _redrive(self, name: str, source: Source, _ids: list[str]) -> str:
         with explained():
             connection = self._desk.connection
             dead, alive = self._queue(source), Queue(connection.sqs, connection.outputs[source.back])

@@ -1,9 +1,5 @@
 """`orders console`."""
 
-from typing import Annotated
-
-from cyclopts import Parameter
-
 from durable_local.console import run
 from durable_local.errors import LocalStackError
 from tools.console.app import app
@@ -15,7 +11,7 @@ from tools.orders_cli.failure import CommandFailed
 def console(
     *,
     port: int = 0,
-    read_only: Annotated[bool, Parameter(negative="")] = False,
+    read_only: bool = False,
     connection: Connection = ENVIRONMENT,
 ) -> None:
     """Serve pages that show the pipeline and act on it, for the browser of this machine's user, until Ctrl-C.

@@ -17,7 +17,7 @@ def invoke(
     source: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
-    async_: Annotated[bool, Parameter(name="--async", negative="")] = False,
+    async_: Annotated[bool, Parameter(name="--async")] = False,
     json: Json = False,
     connection: Connection = ENVIRONMENT,
 ) -> int:

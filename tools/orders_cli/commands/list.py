@@ -20,12 +20,12 @@ _WIDTHS: Final = (24, 10, 24, 7, 24, 0)
 
 def list(  # noqa: A001 (a command's function has its name)
     *,
-    state: Annotated[tuple[State, ...], Parameter(consume_multiple=True, negative="", show_default=False)] = (),
+    state: Annotated[tuple[State, ...], Parameter(consume_multiple=True)] = (),
     customer: str | None = None,
     error: str | None = None,
     older_than: TimeAgo = None,
     since: TimeAgo = None,
-    csv: Annotated[bool, Parameter(negative="")] = False,
+    csv: bool = False,
     json: Json = False,
     connection: Connection = ENVIRONMENT,
 ) -> None:

@@ -35,7 +35,7 @@ def send(
     generate: PositiveInt | None = None,
     format_: Annotated[Format | None, Parameter(name="--format")] = None,
     group_by: GroupBy | None = None,
-    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    dry_run: bool = False,
     json: Json = False,
     connection: Connection = ENVIRONMENT,
 ) -> int:

@@ -15,6 +15,8 @@ from botocore.exceptions import (
 
 from durable_local.errors import LocalStackError, one_line
 
+_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedException"})
+
 AGAIN = "This page tries again and continues by itself."
 
 
@@ -54,11 +56,16 @@ def problem_of(error: Exception) -> Problem:
             return Problem("The request could not be made", str(error))
 
 
+def is_denied(error: Exception) -> bool:
+    """Whether AWS refused a request because the credentials do not allow it."""
+    return isinstance(error, ClientError) and error.response["Error"].get("Code") in _DENIED
+
+
 def _refusal(error: ClientError) -> Problem:
     code, text = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", str(error))
+    if is_denied(error):
+        return Problem("No permission", f"These credentials may not call {error.operation_name}. {text}")
     match code:
-        case "AccessDenied" | "AccessDeniedException" | "UnauthorizedException":
-            return Problem("No permission", f"These credentials may not call {error.operation_name}. {text}")
         case "UnrecognizedClientException" | "InvalidSignatureException" | "ExpiredTokenException" | "ExpiredToken":
             return Problem("The credentials are not accepted", text)
         case "TooManyRequestsException" | "ThrottlingException" | "Throttling":

@@ -65,4 +65,3 @@ document.addEventListener("formdata", ({target, formData}) => {
 });
 
 showTimes();
-document.querySelector(".top nav [aria-current]")?.scrollIntoView({block: "nearest", inline: "center"});
