@@ -1,6 +1,7 @@
 """`orders why`, its decision: the cause for each kind of evidence, and what `docs/why.md` says."""
 
 import re
+import shlex
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,11 +12,12 @@ from shared.ledger.entry import LedgerEntry, Transition
 from shared.ledger.states import State
 from tests.faults.seeded.catalogue import FAULTS
 from tools.operations.why import LATE, Cause, Evidence, Execution, Failure, Logged, decide
+from tools.orders_cli.app import app
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "why.md").read_text()
 NOW = datetime(2026, 2, 8, 20, 58, tzinfo=UTC)
 SOON = NOW + timedelta(minutes=1)
-RUNNING = Execution("RUNNING", last_event=NOW)
+RUNNING = Execution("RUNNING", NOW, last_event=NOW)
 
 
 def entry(state=State.WAITING, **fields):
@@ -95,10 +97,10 @@ TABLE = {
     ),
     "ledger failed twice": (None, failing(2, "LedgerUnavailable", "DynamoDB: x"), {}, Cause.LEDGER_AWAY),
     "other failure twice": (entry(), failing(2, "Other", "?"), {}, Cause.RETRYING),
-    "paused": (entry(), Execution("PAUSED", pause_reason="orders:1"), {}, Cause.PAUSED),
-    "pausing": (entry(), Execution("PAUSING"), {}, Cause.PAUSED),
-    "ended on Lambda": (entry(), Execution("STOPPED", ended_at=NOW), {}, Cause.RECONCILER_BEHIND),
-    "ended on Lambda, item lost": (None, Execution("SUCCEEDED", ended_at=NOW), {}, Cause.RECONCILER_BEHIND),
+    "paused": (entry(), Execution("PAUSED", NOW, pause_reason="orders:1"), {}, Cause.PAUSED),
+    "pausing": (entry(), Execution("PAUSING", NOW), {}, Cause.PAUSED),
+    "ended on Lambda": (entry(), Execution("STOPPED", NOW, ended_at=NOW), {}, Cause.RECONCILER_BEHIND),
+    "ended on Lambda, item lost": (None, Execution("SUCCEEDED", NOW, ended_at=NOW), {}, Cause.RECONCILER_BEHIND),
     "execution gone": (entry(), None, {}, Cause.EXECUTION_GONE),
     "everything gone": (None, None, {"logged": log("order accepted")}, Cause.EXECUTION_GONE),
     "intake paused": (None, None, {"intake": "Disabled"}, Cause.INTAKE_PAUSED),
@@ -125,6 +127,9 @@ def test_each_kind_of_evidence_has_its_cause(case):
     found = decide(Evidence("ORDER-1", NOW, item, execution=execution, **others))
     assert found.cause is cause
     assert all(found.evidence)
+    if found.next_command:
+        _, *arguments = shlex.split(found.next_command)
+        app.parse_args(arguments, exit_on_error=False, print_error=False)  # raises for a wrong one
 
 
 def test_every_cause_is_decided_in_the_table():

@@ -109,6 +109,7 @@ class Sources:
         paused = found.get("PauseDetails", {})
         return Execution(
             status=found["Status"],
+            started_at=found["StartTimestamp"],
             ended_at=found.get("EndTimestamp"),
             pause_reason=paused.get("Reason"),
             paused_at=paused.get("PauseRequestTimestamp"),

@@ -55,6 +55,7 @@ class Execution:
     """The order's execution, from Lambda. `due` is when an open wait ends, or its last event if none is open."""
 
     status: str
+    started_at: datetime
     ended_at: datetime | None = None
     pause_reason: str | None = None
     paused_at: datetime | None = None
@@ -163,9 +164,8 @@ def _not_started(known: Evidence) -> Why:
         )
     given_back = [line.reason for line in known.logged if line.message == "message given back"]
     if any(line.message == "order accepted" for line in known.logged):
-        return Why(
-            Cause.EXECUTION_GONE, ("ingest started it, and neither the ledger nor Lambda has it",), "orders recover"
-        )
+        gone = "ingest started it, and neither the ledger nor Lambda has it"
+        return Why(Cause.EXECUTION_GONE, (gone,), "orders recover --since 1d")  # as old as the log that was read
     if conflict := _conflict(known):
         return conflict
     if given_back:
@@ -195,7 +195,7 @@ def _behind(known: Evidence, execution: Execution) -> Why:
             f"the execution ended {execution.status} at {_at(execution.ended_at)}, and the ledger has {recorded}",
             f"the reconciler's event source mapping is {known.reconciler}, with {known.status_changes} messages",
         ),
-        "orders recover",
+        f"orders recover --since {timestamp(execution.started_at)}",
     )
 
 
