@@ -24,7 +24,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from bench import cold_start, costs, ingest, orchestrator, worst_message
+from bench import cold_start, costs, ingest, orchestrator, outside_steps, worst_message
 from bench.figures import Result, Row
 from bench.processes import NAIVE_PEER, NODE_PEER, WORK, Function, node_peer, python_function
 
@@ -54,6 +54,8 @@ def main() -> None:
     results.append(ingest.measure(python, bundle))
     console.print("measuring the worst messages …")
     results.append(worst_message.measure(console))
+    console.print("measuring the time outside steps …")
+    results.append(outside_steps.measure())
     rows = [row for result in results for row in result.rows]
     console.print(table(rows))
     console.print(f"{machine()}; {time.monotonic() - began:.0f} seconds")

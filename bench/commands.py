@@ -33,7 +33,7 @@ def measure(commands: list[str]) -> list[Row]:
 def _seconds(command: str, folder: Path) -> tuple[float | None, str]:
     """The seconds of one run, or None and what the command printed last."""
     # Not the port of a stack that the user has now.
-    environment = {**os.environ, PORT_VARIABLE: str(_free_port())}
+    environment = {**os.environ, PORT_VARIABLE: str(free_port())}
     where = ROOT
     if command == "up":
         _make("up", where, environment)
@@ -54,7 +54,8 @@ def _make(target: str, where: Path, environment: dict[str, str]) -> "subprocess.
     return subprocess.run(["make", target], cwd=where, env=environment, capture_output=True, text=True, check=False)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nothing listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port

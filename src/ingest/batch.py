@@ -5,7 +5,7 @@ block), so one start that hangs would delay the whole batch. Its partial-batch r
 """
 
 from collections import Counter, deque
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Any, Final
 
@@ -48,7 +48,10 @@ class ParallelBatchProcessor(BatchProcessor):
                     outcomes[position] = self._handled(record)
 
         pool = ThreadPoolExecutor(max_workers=min(len(records), MAX_THREADS))
-        threads = [pool.submit(take_records) for _ in range(min(len(records), MAX_THREADS))]
+        threads: list[Future[None]] = []
+        # Rejects are done so fast that the first threads leave nothing to the others.
+        while left and len(threads) < MAX_THREADS:
+            threads.append(pool.submit(take_records))
         wait(threads, timeout=self.lambda_context.get_remaining_time_in_millis() / 1000 - self._reserve_seconds)
         # A start that hangs may still succeed. Then the redelivered message joins its execution by the name.
         left.clear()

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from decimal import Decimal
 from io import StringIO
 
 from shared.aws.logs import logger
@@ -30,3 +31,13 @@ def test_a_line_has_the_time_in_utc_and_no_line_of_code(monkeypatch):
     line = json.loads(stream.getvalue())
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line.pop("timestamp"))
     assert line == {"level": "WARNING", "message": "written", "service": "format"}
+
+
+def test_a_message_is_logged_as_the_text_it_is_and_a_value_that_json_lacks_as_its_text(monkeypatch):
+    stream = StringIO()
+    log = logger("text")
+    monkeypatch.setattr(log.registered_handler, "stream", stream)
+    log.warning('{"a": 1}', price=Decimal("9.90"), label="Zoë")
+    line = json.loads(stream.getvalue())
+    assert (line["message"], line["price"], line["label"]) == ('{"a": 1}', "9.90", "Zoë")
+    assert "Zoë" in stream.getvalue()

@@ -76,8 +76,8 @@ def refuse_large_text(text: str) -> None:
     """
     if len(text) > MAX_TEXT_LENGTH:
         raise OrderTooLarge([FieldError("", f"{len(text)} characters, more than the {MAX_TEXT_LENGTH} allowed")])
-    if text.lstrip(WHITE_SPACE)[:1] not in {"[", "{"}:
-        return  # at most one value
+    if len(text) < MAX_VALUES or text.lstrip(WHITE_SPACE)[:1] not in {"[", "{"}:
+        return  # a value for each character, or one value, at most
     unescaped = text.replace("\\\\", "").replace('\\"', "")
     # A string value has two quotes, and its key has two more.
     if unescaped.count('"') <= 4 * MAX_VALUES:

@@ -32,6 +32,9 @@ from shared.orders.fields import (
     at_most,
 )
 
+# Made once: `json.dumps` makes an encoder at each call that has options.
+_ENCODE: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
 # More than an order has. Pydantic would keep an error for each unknown field.
 _MAX_FIELDS: Final = 32
 
@@ -96,7 +99,7 @@ class Order(BaseModel):
     @cached_property
     def _canonical_bytes(self) -> bytes:
         # Made once, because an order is frozen; `model_copy` with changes would keep it, and nothing makes such a copy.
-        return json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        return _ENCODE(self.canonical()).encode()
 
     def digest(self) -> str:
         """The SHA-256 of the canonical bytes, in hex. Equal orders have equal digests."""

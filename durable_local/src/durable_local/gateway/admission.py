@@ -14,7 +14,7 @@ import re
 from html import escape
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
 from aiohttp import web
 
@@ -95,7 +95,8 @@ class Admission:
             reason = f"the method is {_shown(request.method)}"
         elif not request.path.startswith("/") or "#" in request.http.raw_path:
             reason = "the request target is not a path"
-        elif MINISTACK_PATH.match(_path_at_ministack(request)) and not _answers_cloudformation(request):
+        # The path that is checked must be the path that is executed.
+        elif MINISTACK_PATH.match(request.decoded_path) and not _answers_cloudformation(request):
             reason = "MiniStack's own paths are closed"
         return reason
 
@@ -117,24 +118,19 @@ def _log_refusal(reason: str, request: Incoming) -> None:
     logger.warning("refused: %s (%s %s)", reason, request.method, _shown(request.http.raw_path))
 
 
-def _path_at_ministack(request: Incoming) -> str:
-    """The decoded path, as MiniStack reads it: the path that is checked must be the path that is executed."""
-    return unquote(request.path)
-
-
 def _max_body_bytes_without_key(request: Incoming) -> int | None:
     """For a request that needs no key, the size in bytes that its body may have; None for one that needs a key."""
     if request.method == "GET" and request.http.raw_path == HEALTH_PATH:
         return 0
     if _answers_cloudformation(request):
         return 4096  # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
-    if PUBLIC_API_PATH.fullmatch(_path_at_ministack(request)):
+    if PUBLIC_API_PATH.fullmatch(request.decoded_path):
         return 10 * 1024 * 1024  # https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
     return None
 
 
 def _answers_cloudformation(request: Incoming) -> bool:
-    return request.method == "PUT" and bool(CLOUDFORMATION_ANSWER_PATH.fullmatch(_path_at_ministack(request)))
+    return request.method == "PUT" and bool(CLOUDFORMATION_ANSWER_PATH.fullmatch(request.decoded_path))
 
 
 def _named_key(request: Incoming) -> str | None:

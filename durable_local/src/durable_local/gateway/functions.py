@@ -21,27 +21,34 @@ CACHE_SECONDS = 1.0
 
 
 class Functions:
-    """Asks MiniStack. Caches which functions are plain, so that calls of plain functions cost nothing extra."""
+    """Asks MiniStack, and caches its answers, so that calls and starts cost nothing extra."""
 
     def __init__(self, session: aiohttp.ClientSession, address: MiniStackAddress) -> None:
         self._session = session
         self._base = f"{address.url}/2015-03-31/functions"
         self._headers = address.headers("lambda")
-        self._plain_until: dict[FunctionReference, float] = {}
+        self._known: dict[FunctionReference, tuple[float, FunctionVersion]] = {}
 
     def forget(self) -> None:
-        """Clears the cache. Call it for each request that may change a function."""
-        self._plain_until.clear()
-
-    def is_known_plain(self, reference: FunctionReference) -> bool:
-        """Whether the cache says that the function is not durable."""
-        return self._plain_until.get(reference, 0) > time.monotonic()
+        """Clears the cache, also of answers that are on their way. Call it after each request that may change one."""
+        self._known = {}
 
     async def describe(self, reference: FunctionReference) -> FunctionVersion:
         """The version that the qualifier means now; raises ApiError (404) when there is none.
 
         For an alias with weights, MiniStack draws the version of each answer: see ministack/patches/aliases.py.
         """
+        until, known = self._known.get(reference, (0.0, None))
+        if known is not None and until > time.monotonic():
+            return known
+        # Not `self._known` after the requests: `forget` may have replaced it since.
+        cache = self._known
+        function = await self._ask(reference)
+        if reference.qualifier in {None, function.version} or not _weights(await self._alias(reference)):
+            cache[reference] = time.monotonic() + CACHE_SECONDS, function
+        return function
+
+    async def _ask(self, reference: FunctionReference) -> FunctionVersion:
         url = f"{self._base}/{quote(reference.name)}/configuration"
         query = {"Qualifier": reference.qualifier} if reference.qualifier else {}
         async with self._session.get(url, params=query, headers=self._headers) as response:
@@ -49,16 +56,13 @@ class Functions:
                 message = f"Function not found: {reference}"
                 raise not_found(message)
             configuration: dict[str, Any] = await response.json(content_type=None)
-        function = FunctionVersion(
+        return FunctionVersion(
             name=configuration["FunctionName"],
             version=configuration["Version"],
             durable=_durable_config(configuration),
             dead_letter_arn=(configuration.get("DeadLetterConfig") or {}).get("TargetArn"),
             has_tenants="TenancyConfig" in configuration,
         )
-        if function.durable is None and not function.has_tenants:
-            self._plain_until[reference] = time.monotonic() + CACHE_SECONDS
-        return function
 
     async def versions(self, reference: FunctionReference) -> frozenset[str] | None:
         """The versions that the qualifier means now: two for an alias with weights. None without a qualifier.
@@ -71,9 +75,8 @@ class Functions:
         if reference.qualifier == function.version:
             return frozenset({function.version})
         alias = await self._alias(reference)
-        weights = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
         # `function.version` may be the second version, drawn by weight.
-        return frozenset({alias.get("FunctionVersion", function.version), *weights})
+        return frozenset({alias.get("FunctionVersion", function.version), *_weights(alias)})
 
     async def _alias(self, reference: FunctionReference) -> dict[str, Any]:
         url = f"{self._base}/{quote(reference.name)}/aliases/{quote(reference.qualifier or '')}"
@@ -82,6 +85,10 @@ class Functions:
                 return {}
             alias: dict[str, Any] = await response.json(content_type=None)
             return alias
+
+
+def _weights(alias: dict[str, Any]) -> dict[str, float]:
+    return (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
 
 
 def _durable_config(configuration: dict[str, Any]) -> DurableConfig | None:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Never
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -17,7 +18,7 @@ class Incoming:
     """One request. As an async iterator it is its body, part by part, which can be read once.
 
     `path` and `query` are encoded, as the client sent them: an ARN has slashes, and only the encoding separates it
-    from the rest of the path.
+    from the rest of the path. `decoded_path` is the path as MiniStack reads it.
     """
 
     def __init__(self, http: web.BaseRequest) -> None:
@@ -25,6 +26,7 @@ class Incoming:
         self.method = http.method
         self.headers = http.headers
         self.path, _, self.query = http.raw_path.partition("?")
+        self.decoded_path = unquote(self.path)
         self.max_body_bytes = MAX_BODY_BYTES
         self.body_error: ApiError | None = None
         self._body: bytes | None = None

@@ -52,20 +52,20 @@ class DurableInvoke:
         """Raises ApiError for what Lambda refuses; gives an Invoke of a plain function to the next step."""
         invoke = INVOKE_PATH.fullmatch(request.path) if request.method == "POST" else None
         if invoke is None:
-            if _may_change_a_function(request):
-                self._functions.forget()
-            return await next_step(request)
+            try:
+                return await next_step(request)
+            finally:
+                if _may_change_a_function(request):
+                    self._functions.forget()
         try:
             reference = FunctionReference.parse(unquote(invoke[1]), parse_qs(request.query).get("Qualifier", [None])[0])
-            tenant = request.headers.get("X-Amz-Tenant-Id")
-            is_plain = tenant is None and self._functions.is_known_plain(reference)
-            function = None if is_plain else await self._functions.describe(reference)
+            function = await self._functions.describe(reference)
         except ApiError as error:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
             function = None  # MiniStack reports it
         if function is not None:
-            function.check_tenant(tenant)
+            function.check_tenant(request.headers.get("X-Amz-Tenant-Id"))
         if function is None or function.durable is None or ONLY_IMPORT_HEADER in request.headers:
             return await next_step(request)
         return await self._invoke(reference, function, function.durable, request.headers, await request.body())

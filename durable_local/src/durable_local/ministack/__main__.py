@@ -69,6 +69,7 @@ def main() -> None:
         front_door_only,
         handler_errors,
         interpreters,
+        kept_records,
         kept_state,
         lambda_resources,
         memory_limit,
@@ -124,6 +125,7 @@ def main() -> None:
         worker_credentials,
         worker_logs,
         front_door_only,
+        kept_records,
         kept_state,
         *((callers, faulty_deliveries) if "--faults" in options else ()),
     ):
