@@ -1,0 +1,340 @@
+"""P15: how fast the console's screens answer with 10,000 orders in the ledger, and its memory with ten open tabs.
+
+    python -m bench.console [--orders 10000] [--minutes 10]
+
+The orders are written to the ledger of a local stack by the ledger's own code, with its transitions and conditions, as
+their executions would. Only twenty also have an execution: real purchases, sent through the orders queue.
+
+Inside a screen's time: a GET of the page, from the request to its last byte, with all that the console, the front door
+and MiniStack do for it. Outside: the browser. No other page is open, so nothing is shared. The first request of each
+screen is not counted: it fills what the console keeps for some seconds.
+
+A tab is an open event stream, as a browser holds one for each visible page: a plain HTTP client reads it, no browser
+runs. The console looks again while a stream is open, so ten minutes are up to six hundred reads of each page.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import unescape
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Final
+from urllib.parse import urlencode, urlsplit
+from uuid import uuid4
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.__main__ import table
+from bench.figures import Row
+from bench.local_stack import purchases, until_idle
+from bench.slow import add
+from durable_local import processes
+from durable_local.lifecycle import LocalStack
+from orchestrator.result import order_result
+from shared.aws.clients import client_config
+from shared.aws.clock import utc_now
+from shared.executions.names import ExecutionName, OrderExecution
+from shared.ledger.entry import LedgerEntry
+from shared.ledger.owner import Ledger
+from shared.ledger.states import State
+from shared.ledger.table import LedgerTable
+from shared.orders.order import Order
+from tools.pipeline import ROOT, local_stack
+from tools.sample_data import generated_orders, load_samples
+
+ORDERS: Final = 10_000
+WITH_EXECUTION: Final = 20
+SHARES: Final = {State.ENRICHING: 2, State.WAITING: 4, State.FINALIZING: 1, State.FAILED: 13}
+"""Of a hundred orders. The others are COMPLETED."""
+
+ERRORS: Final = ("EnricherUnavailable", "EnricherRejected", "InvalidOrder")
+RETRIED_EVERY: Final = 5
+"""Of the failed orders, one in so many was retried and failed again."""
+
+WRITERS: Final = 8
+REQUESTS: Final = 9
+MAX_SECONDS: Final = 0.3
+MINUTES: Final = 10.0
+TABS: Final = 10
+SAMPLE_SECONDS: Final = 30.0
+SETTLING_SECONDS: Final = 120.0
+"""Until then the memory may grow: connections are opened, templates are compiled."""
+
+MAX_GROWTH: Final = 0.05
+TIMEOUT_SECONDS: Final = 30
+LOADING: Final = 'aria-busy="true"><h1>Loading'
+PROBLEM: Final = '<section class="problem"'
+
+
+def main() -> None:
+    """A row that does not hold is no failure of the run."""
+    parser = argparse.ArgumentParser(prog="python -m bench.console", description="Measure the console.")
+    parser.add_argument("--orders", type=int, default=ORDERS)
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="how long ten tabs are open; 0: not at all")
+    given = parser.parse_args()
+    console = Console(width=max(Console().width, 120))
+    rows = measure(console, given.orders, given.minutes)
+    console.print(table(rows))
+    console.print(f"load of the machine: {os.getloadavg()[0]:.1f}")
+    add(rows) if given.orders == ORDERS and given.minutes == MINUTES else None
+
+
+def measure(console: Console, orders: int, minutes: float) -> list[Row]:
+    """Fills a ledger, times each screen, and then holds ten tabs open."""
+    with local_stack() as stack:
+        load_samples(stack)
+        began = time.monotonic()
+        fill(stack, orders)
+        console.print(f"{orders:,} orders written in {time.monotonic() - began:.0f} s")
+        until_idle(stack)
+        with running_console(stack) as (browser, process):
+            screens = _screens(stack, browser)
+            times = {name: [browser.seconds(path) for _ in range(1 + REQUESTS)] for name, path in screens.items()}
+            console.print(_times_table(times))
+            memory = (
+                _memory_with_tabs(stack, browser, process, list(screens.values())[:TABS], minutes) if minutes else []
+            )
+    slowest = max(times, key=lambda name: median(times[name][1:]))
+    load = f"load {os.getloadavg()[0]:.0f}"
+    rows = [
+        Row.at_most(
+            "P15",
+            f"the slowest of {len(times)} screens, {orders:,} orders",
+            median(times[slowest][1:]),
+            MAX_SECONDS,
+            unit="s",
+            note=f"{slowest}; at most {max(times[slowest][1:]):.2f} s of {REQUESTS}; {load}",
+        )
+    ]
+    if memory:
+        console.print(_memory_table(memory))
+        settled = [sample for sample in memory if sample.seconds >= min(SETTLING_SECONDS, memory[-1].seconds / 2)]
+        growth = settled[-1].console / settled[0].console - 1
+        rows.append(
+            Row.at_most(
+                "P15",
+                f"the console's memory, ten tabs for {minutes:g} minutes, growth after {settled[0].seconds / 60:.0f}",
+                100 * growth,
+                100 * MAX_GROWTH,
+                unit="%",
+                note=f"{memory[0].console:.0f} MB, {settled[0].console:.0f} MB, {memory[-1].console:.0f} MB; {load}",
+            )
+        )
+    return rows
+
+
+def fill(stack: LocalStack, count: int) -> None:
+    """Writes `count` orders to the ledger, each as far as its share says, and lets some real ones run."""
+    queue, ledger_table = stack.outputs["OrdersQueueUrl"], stack.outputs["LedgerTableName"]
+    real = [json.dumps(order) for order in islice(purchases(), WITH_EXECUTION)]
+    entries = [{"Id": str(number), "MessageBody": body} for number, body in enumerate(real)]
+    for first in range(0, len(entries), 10):
+        stack.client("sqs").send_message_batch(QueueUrl=queue, Entries=entries[first : first + 10])
+    until_idle(stack)
+    client = stack.client("dynamodb", client_config(read_timeout_seconds=60, connections=WRITERS))
+    (described,) = stack.client("cloudformation").describe_stacks(StackName=stack.settings.stack_name)["Stacks"]
+    ledger = LedgerTable(client, ledger_table)
+    completed = ledger.get(json.loads(real[0])["orderId"])
+    if completed is None or completed.enrichment is None:
+        raise RuntimeError("a real order is not COMPLETED")
+    function = stack.outputs["DurableOrderProcessorArn"].rpartition(":")[0]
+    writer = _Writer(ledger, function, described["StackId"], completed)
+    ends = [state for state, share in SHARES.items() for _ in range(share)]
+    ends += [State.COMPLETED] * (100 - len(ends))
+    with ThreadPoolExecutor(WRITERS) as pool:
+        # A step that shares no divisor with 100: the states are mixed in time.
+        list(pool.map(writer.write, generated_orders(count), (ends[number * 37 % 100] for number in range(count)),
+                      range(count)))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Writes what executions of the function write about their orders. `completed` has an answer of the enricher."""
+
+    ledger: LedgerTable
+    function: str
+    stack_id: str
+    completed: LedgerEntry
+
+    def write(self, order: Order, end: State, number: int) -> None:
+        """All transitions of an order up to `end`."""
+        owner, attempts = Ledger(self.ledger), 2 if end is State.FAILED and number % RETRIED_EVERY == 0 else 1
+        for attempt in range(1, attempts + 1):
+            name = ExecutionName.of(self.stack_id, order.order_id, attempt)
+            arn = f"{self.function}:1/durable-execution/{name}/{uuid4()}"
+            me = OrderExecution(order.order_id, arn, attempt, named=True)
+            owner.claim(order, me)
+            if end is State.FAILED:
+                owner.failed(me, ERRORS[number % len(ERRORS)], "written by bench/console.py")
+        if end in {State.ENRICHING, State.FAILED}:
+            return
+        assert self.completed.enrichment is not None  # noqa: S101 (see `fill`)
+        enrichment = {**self.completed.enrichment, "orderId": order.order_id}
+        owner.enriched(me, enrichment)
+        if end is State.WAITING:
+            return
+        owner.finalizing(me)
+        if end is State.COMPLETED:
+            now = utc_now()
+            owner.completed(me, order_result(order.order_id, enrichment, {"finalizedAt": now, "processedAt": now}))
+
+
+class Tabs:
+    """What a browser does with a console: it opens pages and their streams."""
+
+    def __init__(self, address: str) -> None:
+        url = urlsplit(address)
+        self._host = url.netloc
+        self._connection = http.client.HTTPConnection(self._host, timeout=TIMEOUT_SECONDS)
+        self._connection.request("GET", f"{url.path}?{url.query}")
+        response = self._connection.getresponse()
+        response.read()
+        self._cookie = {"Cookie": response.headers["Set-Cookie"].partition(";")[0]}
+
+    def page(self, path: str) -> str:
+        """The page. Raises RuntimeError for one without its content."""
+        self._connection.request("GET", path, headers=self._cookie)
+        response = self._connection.getresponse()
+        text = response.read().decode()
+        if response.status != http.client.OK or LOADING in text or PROBLEM in text:
+            raise RuntimeError(f"{path} answers {response.status}, or without its content")
+        return text
+
+    def seconds(self, path: str) -> float:
+        """How long the page takes."""
+        began = time.perf_counter()
+        self.page(path)
+        return time.perf_counter() - began
+
+    def open(self, path: str, events: Counter[str], ended: threading.Event) -> None:
+        """Reads the page's stream until the event is set, and counts what comes."""
+        connection = http.client.HTTPConnection(self._host, timeout=TIMEOUT_SECONDS)
+        connection.request("GET", path, headers={**self._cookie, "Accept": "text/event-stream"})
+        response = connection.getresponse()
+        while not ended.is_set():
+            line = response.readline()
+            if not line:
+                raise RuntimeError(f"the stream of {path} has ended")
+            events[path] += line == b"\n"
+        connection.close()
+
+
+@contextmanager
+def running_console(stack: LocalStack) -> Iterator[tuple[Tabs, int]]:
+    """`orders console` of the stack: what opens its pages, and its process id."""
+    process = subprocess.Popen(
+        [ROOT / ".venv" / "bin" / "orders", "console"],
+        env=os.environ | stack.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None  # noqa: S101 (it is a pipe)
+        yield Tabs(process.stdout.readline().split()[-1]), process.pid
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _screens(stack: LocalStack, browser: Tabs) -> dict[str, str]:
+    """The path of each screen, by what it shows. The first ten are those that tabs are opened on."""
+    ledger = LedgerTable(stack.client("dynamodb"), stack.outputs["LedgerTableName"])
+    (_, completed), (_, failed), (_, waiting) = (
+        ledger.in_state(state, 1)[0] for state in (State.COMPLETED, State.FAILED, State.WAITING)
+    )
+    (execution,) = stack.client("lambda").list_durable_executions_by_function(
+        FunctionName=stack.outputs["DurableOrderProcessorArn"], MaxItems=1
+    )["DurableExecutions"]
+    (following,) = re.findall(r'href="([^"]+)" rel="next"', browser.page("/orders"))
+    return {
+        "overview": "/",
+        "orders": "/orders",
+        "orders, completed": "/orders?state=COMPLETED",
+        "order, failed": f"/orders/one?{urlencode({'id': failed})}",
+        "order, waiting": f"/orders/one?{urlencode({'id': waiting})}",
+        "failures": "/failures",
+        "rejected": "/rejected",
+        "agreement": "/agreement",
+        "executions": "/executions",
+        "one execution": f"/executions/one?{urlencode({'arn': execution['DurableExecutionArn']})}",
+        "orders, next page": unescape(following),
+        "orders, unmoved longest": "/orders?sort=oldest",
+        "orders, failed in the last hour": "/orders?state=FAILED&since=1h",
+        "orders, of a customer": "/orders?customer=CUST-00021",
+        "orders, of an error type": f"/orders?{urlencode({'error': ERRORS[0]})}",
+        "orders, by an id's beginning": f"/orders?{urlencode({'id': completed[:-4]})}",
+        "order, completed": f"/orders/one?{urlencode({'id': completed})}",
+        "jobs": "/orders/jobs",
+        "operations log": "/agreement/log",
+        "send": "/send",
+    }
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """After some seconds: resident memory in MB, and the events that all tabs have received."""
+
+    seconds: float
+    console: float
+    front_door: float
+    ministack: float
+    events: int
+
+
+def _memory_with_tabs(
+    stack: LocalStack, browser: Tabs, process: int, paths: Sequence[str], minutes: float
+) -> list[_Sample]:
+    """Samples while a tab of each path is open. Raises RuntimeError if one of the streams ends."""
+    ended, events = threading.Event(), Counter[str]()
+    directory = stack.settings.directory
+    front_door = processes.front_door_of(directory)
+    (ministack,) = {*processes.of_stack(directory)} - {front_door, *processes.workers(directory)}
+    samples: list[_Sample] = []
+    with ThreadPoolExecutor(len(paths)) as pool:
+        tabs = [pool.submit(browser.open, path, events, ended) for path in paths]
+        began = time.monotonic()
+        try:
+            while not samples or samples[-1].seconds < 60 * minutes:
+                if samples and (broken := wait(tabs, min(SAMPLE_SECONDS, 30 * minutes), FIRST_COMPLETED).done):
+                    broken.pop().result()
+                resident = (_resident(pid) for pid in (process, front_door, ministack))
+                samples.append(_Sample(time.monotonic() - began, *resident, events.total()))
+        finally:
+            ended.set()
+    return samples
+
+
+def _resident(pid: int | None) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text("utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _times_table(times: Mapping[str, Sequence[float]]) -> Table:
+    found = Table("screen", "first, ms", f"median of {REQUESTS}, ms", "most, ms")
+    for screen, (first, *others) in times.items():
+        found.add_row(screen, *(f"{1000 * seconds:.0f}" for seconds in (first, median(others), max(others))))
+    return found
+
+
+def _memory_table(samples: Sequence[_Sample]) -> Table:
+    found = Table("minutes", "console, MB", "front door, MB", "MiniStack, MB", "events")
+    for each in samples:
+        memory = (f"{megabytes:.1f}" for megabytes in (each.console, each.front_door, each.ministack))
+        found.add_row(f"{each.seconds / 60:.1f}", *memory, f"{each.events}")
+    return found
+
+
+if __name__ == "__main__":
+    main()
