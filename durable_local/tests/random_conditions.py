@@ -1,8 +1,8 @@
 """Compares MiniStack's answers with and without the patch of conditions; a program for MiniStack's environment.
 
-Arguments: the folder of the patches, and a seed. It prints, as JSON, how many requests were answered with items, with no
-item and with an error, how many had a next page, and how often MiniStack read the text of a condition for the items of
-one partition, without the patch and with it.
+Arguments: the folder of the patches, and a seed. It prints, as JSON, how many requests were answered with items, with
+nothing and with an error, how many had a next page, and how often MiniStack read the text of a condition for the items
+of one partition, without the patch and with it.
 """
 
 import copy
