@@ -1,6 +1,6 @@
 """P15: how fast the console's screens answer with 10,000 orders in the ledger, and its memory with ten open tabs.
 
-    python -m bench.console [--orders 10000] [--minutes 10]
+    python -m bench.console [--orders 10000] [--minutes 10]      other numbers are printed, and not written
 
 The orders are written to the ledger of a local stack by the ledger's own code, with its transitions and conditions, as
 their executions would. Only twenty also have an execution: real purchases, sent through the orders queue.
@@ -16,13 +16,14 @@ runs. The console looks again while a stream is open, so ten minutes are up to s
 import argparse
 import http.client
 import json
+import math
 import os
 import re
 import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ from rich.table import Table
 
 from bench.__main__ import table
 from bench.figures import Row
-from bench.local_stack import purchases, until_idle
+from bench.local_stack import TICK_MS, purchases, until_idle
 from bench.slow import add
 from durable_local import processes
 from durable_local.lifecycle import LocalStack
@@ -89,7 +90,8 @@ def main() -> None:
     rows = measure(console, given.orders, given.minutes)
     console.print(table(rows))
     console.print(f"load of the machine: {os.getloadavg()[0]:.1f}")
-    add(rows) if given.orders == ORDERS and given.minutes == MINUTES else None
+    if (given.orders, given.minutes) == (ORDERS, MINUTES):
+        add(rows)
 
 
 def measure(console: Console, orders: int, minutes: float) -> list[Row]:
@@ -101,39 +103,45 @@ def measure(console: Console, orders: int, minutes: float) -> list[Row]:
         console.print(f"{orders:,} orders written in {time.monotonic() - began:.0f} s")
         until_idle(stack)
         with running_console(stack) as (browser, process):
+            pids = _processes(stack, process)
             screens = _screens(stack, browser)
-            times = {name: [browser.seconds(path) for _ in range(1 + REQUESTS)] for name, path in screens.items()}
-            console.print(_times_table(times))
-            memory = (
-                _memory_with_tabs(stack, browser, process, list(screens.values())[:TABS], minutes) if minutes else []
-            )
-    slowest = max(times, key=lambda name: median(times[name][1:]))
-    load = f"load {os.getloadavg()[0]:.0f}"
-    rows = [
-        Row.at_most(
-            "P15",
-            f"the slowest of {len(times)} screens, {orders:,} orders",
-            median(times[slowest][1:]),
-            MAX_SECONDS,
-            unit="s",
-            note=f"{slowest}; at most {max(times[slowest][1:]):.2f} s of {REQUESTS}; {load}",
-        )
-    ]
-    if memory:
-        console.print(_memory_table(memory))
-        settled = [sample for sample in memory if sample.seconds >= min(SETTLING_SECONDS, memory[-1].seconds / 2)]
-        growth = settled[-1].console / settled[0].console - 1
-        rows.append(
-            Row.at_most(
-                "P15",
-                f"the console's memory, ten tabs for {minutes:g} minutes, growth after {settled[0].seconds / 60:.0f}",
-                100 * growth,
-                100 * MAX_GROWTH,
-                unit="%",
-                note=f"{memory[0].console:.0f} MB, {settled[0].console:.0f} MB, {memory[-1].console:.0f} MB; {load}",
-            )
-        )
+            timings = [_timing(browser, pids, name, path) for name, path in screens.items()]
+            console.print(_timings_table(timings))
+            rows = [_slowest(timings, orders)]
+            if minutes:
+                samples = _with_tabs(browser, pids, list(screens.values())[:TABS], minutes)
+                console.print(_samples_table(samples))
+                rows.append(_growth(samples, minutes))
     return rows
+
+
+def _slowest(timings: Sequence["_Timing"], orders: int) -> Row:
+    slowest = max(timings, key=lambda timing: timing.median)
+    return Row.at_most(
+        "P15",
+        f"the slowest of the console's {len(timings)} screens, {orders:,} orders",
+        slowest.median,
+        MAX_SECONDS,
+        unit="s",
+        note=f"{slowest.screen}; at most {max(slowest.seconds):.2f} s; {slowest.cpu_ms:.0f} ms of CPU; {_load()}",
+    )
+
+
+def _growth(samples: Sequence["_Sample"], minutes: float) -> Row:
+    settled = next(each for each in samples if each.seconds >= min(SETTLING_SECONDS, samples[-1].seconds / 2))
+    first, between, last = (each.megabytes[0] for each in (samples[0], settled, samples[-1]))
+    return Row.at_most(
+        "P15",
+        f"growth of the console's memory, {TABS} tabs for {minutes:g} minutes, after {settled.seconds / 60:.0f}",
+        100 * (last / between - 1),
+        100 * MAX_GROWTH,
+        unit="%",
+        note=f"{first:.0f} MB, then {between:.0f} MB, at the end {last:.0f} MB; {_load()}",
+    )
+
+
+def _load() -> str:
+    return f"load {os.getloadavg()[0]:.0f}"
 
 
 def fill(stack: LocalStack, count: int) -> None:
@@ -205,19 +213,19 @@ class Tabs:
         self._cookie = {"Cookie": response.headers["Set-Cookie"].partition(";")[0]}
 
     def page(self, path: str) -> str:
-        """The page. Raises RuntimeError for one without its content."""
+        """The page. Raises RuntimeError for one that shows a problem."""
         self._connection.request("GET", path, headers=self._cookie)
         response = self._connection.getresponse()
         text = response.read().decode()
-        if response.status != http.client.OK or LOADING in text or PROBLEM in text:
-            raise RuntimeError(f"{path} answers {response.status}, or without its content")
+        if response.status != http.client.OK or PROBLEM in text:
+            raise RuntimeError(f"{path} answers {response.status}, or shows a problem")
         return text
 
     def seconds(self, path: str) -> float:
-        """How long the page takes."""
+        """How long the page takes. Infinite if it comes without its content, which is after a second."""
         began = time.perf_counter()
-        self.page(path)
-        return time.perf_counter() - began
+        text = self.page(path)
+        return math.inf if LOADING in text else time.perf_counter() - began
 
     def open(self, path: str, events: Counter[str], ended: threading.Event) -> None:
         """Reads the page's stream until the event is set, and counts what comes."""
@@ -258,7 +266,8 @@ def _screens(stack: LocalStack, browser: Tabs) -> dict[str, str]:
     (execution,) = stack.client("lambda").list_durable_executions_by_function(
         FunctionName=stack.outputs["DurableOrderProcessorArn"], MaxItems=1
     )["DurableExecutions"]
-    (following,) = re.findall(r'href="([^"]+)" rel="next"', browser.page("/orders"))
+    while not (following := re.search(r'href="([^"]+)" rel="next"', browser.page("/orders"))):
+        pass  # on a busy machine: the page came without its content
     return {
         "overview": "/",
         "orders": "/orders",
@@ -270,7 +279,7 @@ def _screens(stack: LocalStack, browser: Tabs) -> dict[str, str]:
         "agreement": "/agreement",
         "executions": "/executions",
         "one execution": f"/executions/one?{urlencode({'arn': execution['DurableExecutionArn']})}",
-        "orders, next page": unescape(following),
+        "orders, next page": unescape(following[1]),
         "orders, unmoved longest": "/orders?sort=oldest",
         "orders, failed in the last hour": "/orders?state=FAILED&since=1h",
         "orders, of a customer": "/orders?customer=CUST-00021",
@@ -284,55 +293,87 @@ def _screens(stack: LocalStack, browser: Tabs) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class _Sample:
-    """After some seconds: resident memory in MB, and the events that all tabs have received."""
+class _Timing:
+    """How long the requests of a screen took, and the CPU of one: the console's, the front door's and MiniStack's."""
 
-    seconds: float
-    console: float
-    front_door: float
-    ministack: float
-    events: int
+    screen: str
+    first: float
+    seconds: Sequence[float]
+    cpu_ms: float
+
+    @property
+    def median(self) -> float:
+        """Without the first."""
+        return median(self.seconds)
 
 
-def _memory_with_tabs(
-    stack: LocalStack, browser: Tabs, process: int, paths: Sequence[str], minutes: float
-) -> list[_Sample]:
-    """Samples while a tab of each path is open. Raises RuntimeError if one of the streams ends."""
-    ended, events = threading.Event(), Counter[str]()
+def _timing(browser: Tabs, pids: Sequence[int], screen: str, path: str) -> _Timing:
+    first, before = browser.seconds(path), sum(map(_cpu_ms, pids))
+    seconds = [browser.seconds(path) for _ in range(REQUESTS)]
+    return _Timing(screen, first, seconds, (sum(map(_cpu_ms, pids)) - before) / REQUESTS)
+
+
+def _processes(stack: LocalStack, console: int) -> tuple[int, int, int]:
+    """The process ids of the console, the front door and MiniStack."""
     directory = stack.settings.directory
     front_door = processes.front_door_of(directory)
     (ministack,) = {*processes.of_stack(directory)} - {front_door, *processes.workers(directory)}
+    if front_door is None:
+        raise RuntimeError("the stack has ended")
+    return console, front_door, ministack
+
+
+def _cpu_ms(pid: int) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) * TICK_MS
+
+
+def _megabytes(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text("utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """After some seconds: resident memory of the three processes, and the events that all tabs have received."""
+
+    seconds: float
+    megabytes: Sequence[float]
+    events: int
+
+
+def _with_tabs(browser: Tabs, pids: Sequence[int], paths: Sequence[str], minutes: float) -> list[_Sample]:
+    """Samples while a tab of each path is open. Raises RuntimeError if one of the streams ends."""
+    ended, events = threading.Event(), Counter[str]()
     samples: list[_Sample] = []
     with ThreadPoolExecutor(len(paths)) as pool:
         tabs = [pool.submit(browser.open, path, events, ended) for path in paths]
         began = time.monotonic()
         try:
             while not samples or samples[-1].seconds < 60 * minutes:
-                if samples and (broken := wait(tabs, min(SAMPLE_SECONDS, 30 * minutes), FIRST_COMPLETED).done):
-                    broken.pop().result()
-                resident = (_resident(pid) for pid in (process, front_door, ministack))
-                samples.append(_Sample(time.monotonic() - began, *resident, events.total()))
+                if samples:
+                    for broken in wait(tabs, min(SAMPLE_SECONDS, 30 * minutes), FIRST_COMPLETED).done:
+                        broken.result()
+                samples.append(_Sample(time.monotonic() - began, [*map(_megabytes, pids)], events.total()))
         finally:
             ended.set()
     return samples
 
 
-def _resident(pid: int | None) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text("utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def _times_table(times: Mapping[str, Sequence[float]]) -> Table:
-    found = Table("screen", "first, ms", f"median of {REQUESTS}, ms", "most, ms")
-    for screen, (first, *others) in times.items():
-        found.add_row(screen, *(f"{1000 * seconds:.0f}" for seconds in (first, median(others), max(others))))
+def _timings_table(timings: Sequence[_Timing]) -> Table:
+    found = Table("screen", "first, ms", f"median of {REQUESTS}, ms", "most, ms", "CPU, ms")
+    for each in timings:
+        found.add_row(
+            each.screen,
+            *(f"{1000 * seconds:.0f}" for seconds in (each.first, each.median, max(each.seconds))),
+            f"{each.cpu_ms:.0f}",
+        )
     return found
 
 
-def _memory_table(samples: Sequence[_Sample]) -> Table:
+def _samples_table(samples: Sequence[_Sample]) -> Table:
     found = Table("minutes", "console, MB", "front door, MB", "MiniStack, MB", "events")
     for each in samples:
-        memory = (f"{megabytes:.1f}" for megabytes in (each.console, each.front_door, each.ministack))
-        found.add_row(f"{each.seconds / 60:.1f}", *memory, f"{each.events}")
+        found.add_row(f"{each.seconds / 60:.1f}", *(f"{size:.1f}" for size in each.megabytes), f"{each.events}")
     return found
 
 

@@ -1,8 +1,8 @@
-"""Compares MiniStack's answers with and without the patch of conditions; a program for MiniStack's environment.
+"""Compares MiniStack's answers with and without the patch of queries; a program for MiniStack's environment.
 
-Arguments: the folder of the patches, and a seed. It prints, as JSON, how many requests were answered with items, with
-nothing and with an error, how many had a next page, and how often MiniStack read the text of a condition for the items
-of one partition, without the patch and with it.
+Between the queries, items are written and deleted. Arguments: the folder of the patches, and a seed. It prints as JSON
+how many queries were answered with items, with nothing and with an error, how many had a next page, and how often
+MiniStack read the text of a condition for the items of one partition, without the patch and with it.
 """
 
 import copy
@@ -15,7 +15,7 @@ from ministack.services import dynamodb
 
 TABLE = "Table"
 ITEMS = 60
-REQUESTS = 300
+OPERATIONS = 400
 ATTRIBUTES = {"pk": "S", "sk": "N", "gpk": "S", "gsk": "S", "bin": "B"}
 TEXTS = ["", "A", "B", "B1", "b", "é", "Z", "2026-11-27T02:00:00.000Z"]
 NUMBERS = ["0", "-1", "1", "1.0", "1E+1", "9", "10", "0.5"]
@@ -25,31 +25,42 @@ BYTES = ["AA==", "AQ==", "/w==", "AQA="]
 def main():
     patches, seed = sys.argv[1:]
     rng = random.Random(seed)
-    fill(rng)
-    requests = [request(rng) for _ in range(REQUESTS)]
-    whole = {
-        "TableName": TABLE,
-        "IndexName": "GSI",
-        "KeyConditionExpression": "gpk = :p AND gsk > :g",
-        "ExpressionAttributeValues": {":p": {"S": "A"}, ":g": {"S": "A"}},
-    }
-    read_before = texts_read(whole)
-    answers, following = zip(*(answered(each) for each in requests), strict=True)
+    keys = [
+        {"pk": {"S": rng.choice("AB")}, "sk": {"N": str(rng.choice([n, -n - 0.25, n + 0.5]))}} for n in range(ITEMS)
+    ]
+    operations = [put(rng, key) for key in keys] + [operation(rng, keys) for _ in range(OPERATIONS)]
+    answers, read = run(operations)
 
     sys.path.insert(0, patches)
-    from patches import conditions
+    from patches import queries
 
-    conditions.patch.apply()
-    for each, expected, follows in zip(requests, answers, following, strict=True):
-        assert answer(each) == expected, each
-        if follows:
-            assert answer(follows[0]) == follows[1], follows[0]
-    kinds = Counter(("items" if found.get("Count") else "nothing") if status == 200 else "errors"
-                    for status, found in answers)  # fmt: skip
-    print(json.dumps({**kinds, "following": sum(map(bool, following)), "read": [read_before, texts_read(whole)]}))
+    queries.patch.apply()
+    patched, read_by_patch = run(operations)
+    for given, expected, found in zip(operations, answers, patched, strict=True):
+        assert found == expected, given
+    pages = [each for (call, _), each in zip(operations, answers, strict=True) if call == "_query"]
+    kinds = Counter(
+        "errors" if status != 200 else "items" if page["Count"] else "nothing" for (status, page), _ in pages
+    )
+    following = sum(after is not None for _, after in pages)
+    print(json.dumps({**kinds, "following": following, "read": [read, read_by_patch]}))
 
 
-def fill(rng):
+def run(operations):
+    """The answers to these operations on a new table, and how often a Query of many items read their condition."""
+    dynamodb.reset()
+    create()
+    return [answered(*each) for each in operations], texts_read(
+        {
+            "TableName": TABLE,
+            "IndexName": "GSI",
+            "KeyConditionExpression": "gpk = :p AND gsk > :g",
+            "ExpressionAttributeValues": {":p": {"S": "A"}, ":g": {"S": "A"}},
+        }
+    )
+
+
+def create():
     created = {
         "TableName": TABLE,
         "BillingMode": "PAY_PER_REQUEST",
@@ -68,16 +79,28 @@ def fill(rng):
         ],
     }
     assert dynamodb._create_table(created)[0] == 200
-    for number in range(ITEMS):
-        item = {"pk": {"S": rng.choice("AB")}, "sk": {"N": str(rng.choice([number, -number, number / 4]))}}
-        optional = {
-            "gpk": {"S": rng.choice("AB")},
-            "gsk": {"S": rng.choice(TEXTS[1:])},
-            "bin": {"B": rng.choice(BYTES)},
-        }
-        item |= {name: value for name, value in optional.items() if rng.random() < 0.9}
-        item |= {"x": value(rng)} if rng.random() < 0.8 else {}
-        assert dynamodb._put_item({"TableName": TABLE, "Item": item})[0] == 200, item
+
+
+def operation(rng, keys):
+    """A call and its request: two of three are a Query, the others change what it finds."""
+    key = rng.choice(keys)
+    match rng.randrange(12):
+        case 0:
+            return put(rng, key)
+        case 1:
+            return "_delete_item", {"TableName": TABLE, "Key": key}
+        case 2 | 3:
+            update = {"TableName": TABLE, "Key": key, "UpdateExpression": "SET gpk = :p, gsk = :g, x = :x"}
+            values = {":p": {"S": rng.choice("AB")}, ":g": {"S": rng.choice(TEXTS[1:])}, ":x": value(rng)}
+            return "_update_item", {**update, "ExpressionAttributeValues": values}
+    return "_query", request(rng)
+
+
+def put(rng, key):
+    others = {"gpk": {"S": rng.choice("AB")}, "gsk": {"S": rng.choice(TEXTS[1:])}, "bin": {"B": rng.choice(BYTES)}}
+    item = key | {name: given for name, given in others.items() if rng.random() < 0.9}
+    item |= {"x": value(rng)} if rng.random() < 0.8 else {}
+    return "_put_item", {"TableName": TABLE, "Item": item}
 
 
 def schema(*names):
@@ -181,19 +204,18 @@ class Request:
         return self.rng.choice([" AND ", " OR "]).join(parts)
 
 
-def answer(given):
+def answer(call, given):
     """Status and answer."""
-    status, _, body = dynamodb._query(copy.deepcopy(given))
+    status, _, body = getattr(dynamodb, call)(copy.deepcopy(given))
     return status, json.loads(body)
 
 
-def answered(given):
-    """The answer, and the request after its page with that one's answer; None after the last."""
-    found = answer(given)
-    if "LastEvaluatedKey" not in found[1]:
-        return found, None
-    then = {**given, "ExclusiveStartKey": found[1]["LastEvaluatedKey"]}
-    return found, (then, answer(then))
+def answered(call, given):
+    """The answer, and that to the request for the next page; None after the last."""
+    status, found = answer(call, given)
+    if "LastEvaluatedKey" not in found:
+        return (status, found), None
+    return (status, found), answer(call, {**given, "ExclusiveStartKey": found["LastEvaluatedKey"]})
 
 
 def texts_read(given):
@@ -205,7 +227,7 @@ def texts_read(given):
         return original(*arguments)
 
     dynamodb._condition_syntax_error = counted
-    assert answer(given)[1]["Count"] > 10
+    assert answer("_query", given)[1]["Count"] > 1
     dynamodb._condition_syntax_error = original
     return read.total()
 
