@@ -101,7 +101,7 @@ def page(
     newest_first: bool = True,
     cursor: str | None = None,
     size: int = 50,
-    most: int = 2_000,
+    most: int = 1_000,
 ) -> Page:
     """At most `size` orders after `cursor`, of at most `most` that are looked at.
 

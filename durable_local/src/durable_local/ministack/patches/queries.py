@@ -75,15 +75,15 @@ def query(original: Original, data: dict[str, Any]) -> Any:
 def members(original: Original, table: dict[str, Any]) -> Any:
     """The keys of the items in the partitions of each index; for a Query, of those that its page can have."""
     found, data = original(table), _request.get()
-    if data is None or (index := data.get("IndexName")) not in found:
+    if data is None or data.get("IndexName") not in found:
         return found
-    return {index: _Partitions(table, found, data, index)}
+    return {data["IndexName"]: _Partitions(table, found, data)}
 
 
 @patch.replaces(DYNAMODB, "_index_item")
 def index_item(original: Original, table: dict[str, Any], base_pk: Any, base_sk: Any, item: Any, *, add: bool) -> None:
     """Forgets the order of the partitions that the item is in."""
-    for index, orders in table.get(members_key.get(), {}).get(ORDERS, {}).items():
+    for index, orders in list(table.get(members_key.get(), {}).get(ORDERS, {}).items()):
         orders.pop(partition_of.call(item, *keys_of_index.call(index_of.call(table, index))), None)
     original(table, base_pk, base_sk, item, add=add)
 
@@ -91,9 +91,10 @@ def index_item(original: Original, table: dict[str, Any], base_pk: Any, base_sk:
 class _Partitions:
     """The partitions of the index that a Query names, as MiniStack looks one up."""
 
-    def __init__(self, table: dict[str, Any], found: dict[Any, Any], data: dict[str, Any], index: str) -> None:
-        self._table, self._found, self._data, self._index = table, found, data, index
-        self._hashes, self._ranges = keys_of_index.call(index_of.call(table, index))
+    def __init__(self, table: dict[str, Any], found: dict[Any, Any], data: dict[str, Any]) -> None:
+        self._table, self._found, self._data = table, found, data
+        self._index: str = data["IndexName"]
+        self._hashes, self._ranges = keys_of_index.call(index_of.call(table, self._index))
         self._names = order_keys.call(table, self._ranges)
 
     def get(self, value: Any, default: Iterable[Key]) -> Iterable[Key]:
