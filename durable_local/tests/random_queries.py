@@ -15,7 +15,7 @@ from ministack.services import dynamodb
 
 TABLE = "Table"
 ITEMS = 60
-OPERATIONS = 400
+OPERATIONS = 350
 ATTRIBUTES = {"pk": "S", "sk": "N", "gpk": "S", "gsk": "S", "bin": "B"}
 TEXTS = ["", "A", "B", "B1", "b", "é", "Z", "2026-11-27T02:00:00.000Z"]
 NUMBERS = ["0", "-1", "1", "1.0", "1E+1", "9", "10", "0.5"]
@@ -28,7 +28,9 @@ def main():
     keys = [
         {"pk": {"S": rng.choice("AB")}, "sk": {"N": str(rng.choice([n, -n - 0.25, n + 0.5]))}} for n in range(ITEMS)
     ]
-    operations = [put(rng, key) for key in keys] + [operation(rng, keys) for _ in range(OPERATIONS)]
+    operations = [put(rng, key) for key in keys]
+    for _ in range(OPERATIONS):
+        operations += operation(rng, keys)
     answers, read = run(operations)
 
     sys.path.insert(0, patches)
@@ -82,18 +84,27 @@ def create():
 
 
 def operation(rng, keys):
-    """A call and its request: two of three are a Query, the others change what it finds."""
+    """Calls with their requests: two of three are a Query, the others change what it finds."""
     key = rng.choice(keys)
     match rng.randrange(12):
         case 0:
-            return put(rng, key)
+            return [put(rng, key)]
         case 1:
-            return "_delete_item", {"TableName": TABLE, "Key": key}
+            return [("_delete_item", {"TableName": TABLE, "Key": key})]
         case 2 | 3:
             update = {"TableName": TABLE, "Key": key, "UpdateExpression": "SET gpk = :p, gsk = :g, x = :x"}
             values = {":p": {"S": rng.choice("AB")}, ":g": {"S": rng.choice(TEXTS[1:])}, ":x": value(rng)}
-            return "_update_item", {**update, "ExpressionAttributeValues": values}
-    return "_query", request(rng)
+            return [("_update_item", {**update, "ExpressionAttributeValues": values})]
+        case 4:
+            first = request(rng)
+            other = {"A": "B", "B": "A"}
+            values = {
+                name: {kind: other.get(text, text) if kind == "S" else text}
+                for name, each in first["ExpressionAttributeValues"].items()
+                for kind, text in each.items()
+            }
+            return [("_query", first), ("_query", {**first, "ExpressionAttributeValues": values})]
+    return [("_query", request(rng))]
 
 
 def put(rng, key):
@@ -137,6 +148,8 @@ def request(rng):
     if rng.random() < 0.05:
         clauses = [f"({clause})" for clause in clauses]
     found = {"TableName": TABLE, "KeyConditionExpression": rng.choice([" AND ", " and "]).join(clauses)}
+    if rng.random() < 0.05:
+        found["KeyConditionExpression"] += " AND"
     if rng.random() < 0.5:
         found["FilterExpression"] = made.filter()
     found |= {"ExpressionAttributeValues": made.values}
