@@ -23,7 +23,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from html import unescape
 from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 from uuid import uuid4
 
@@ -48,7 +48,6 @@ from orchestrator.result import order_result
 from shared.aws.clients import client_config
 from shared.aws.clock import utc_now
 from shared.executions.names import ExecutionName, OrderExecution
-from shared.ledger.entry import LedgerEntry
 from shared.ledger.owner import Ledger
 from shared.ledger.states import State
 from shared.ledger.table import LedgerTable
@@ -159,7 +158,7 @@ def fill(stack: LocalStack, count: int) -> None:
     if completed is None or completed.enrichment is None:
         raise RuntimeError("a real order is not COMPLETED")
     function = stack.outputs["DurableOrderProcessorArn"].rpartition(":")[0]
-    writer = _Writer(ledger, function, described["StackId"], completed)
+    writer = Writer(ledger, function, described["StackId"], completed.enrichment)
     ends = [state for state, share in SHARES.items() for _ in range(share)]
     ends += [State.COMPLETED] * (100 - len(ends))
     with ThreadPoolExecutor(WRITERS) as pool:
@@ -169,13 +168,13 @@ def fill(stack: LocalStack, count: int) -> None:
 
 
 @dataclass(frozen=True)
-class _Writer:
-    """Writes what executions of the function write about their orders. `completed` has an answer of the enricher."""
+class Writer:
+    """Writes what executions of the function write about their orders. `enrichment` is an answer of the enricher."""
 
     ledger: LedgerTable
     function: str
     stack_id: str
-    completed: LedgerEntry
+    enrichment: Mapping[str, Any]
 
     def write(self, order: Order, end: State, number: int) -> None:
         """All transitions of an order up to `end`."""
@@ -189,8 +188,7 @@ class _Writer:
                 owner.failed(me, ERRORS[number % len(ERRORS)], "written by bench/console.py")
         if end in {State.ENRICHING, State.FAILED}:
             return
-        assert self.completed.enrichment is not None  # noqa: S101 (see `fill`)
-        enrichment = {**self.completed.enrichment, "orderId": order.order_id}
+        enrichment = {**self.enrichment, "orderId": order.order_id}
         owner.enriched(me, enrichment)
         if end is State.WAITING:
             return
