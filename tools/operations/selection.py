@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _PAGE: Final = 500
 
-_READ_TOGETHER: Final = 8
-"""Shards whose first pages are read at the same time. A client has ten connections."""
+_READERS: Final = ThreadPoolExecutor(8, "shards")
+"""They read the first pages of shards. A client has ten connections."""
 
 _SHOWN_AT_ONCE: Final = 25
 _COMPARED_AT_ONCE: Final = 250
@@ -73,8 +73,7 @@ def selected(
     reading = _Shards(client, table, selection, newest_first, read_at_once or _PAGE)
     shards = [reading.orders(state, shard) for state in _states(selection) for shard in state_shards(state)]
     # The first order can be in any shard, and all states have 40.
-    with ThreadPoolExecutor(_READ_TOGETHER) as pool:
-        begun = list(pool.map(_begun, shards))
+    begun = list(_READERS.map(_begun, shards))
     yield from heapq.merge(*begun, key=lambda order: order.updated_at, reverse=newest_first)
 
 
