@@ -123,12 +123,12 @@ class DeployedPipeline(Demo):
         assert {self.ended(order_id).state for order_id in stopped} == {State.STOPPED}
 
     @contextmanager
-    def without_finalize(self):
-        """Let orders come as far as WAITING, and no further before the end of the block, however long that takes.
+    def without_finalize(self, order_id=""):
+        """Let this order, or all, come as far as WAITING, and no further before the end of the block.
 
         The write of FINALIZING waits on its way. Needs a stack with `faults`.
         """
-        text = f'"{State.FINALIZING}"'
+        text = (order_id, f'"{State.FINALIZING}"')
         rule = self.stack.faults.add(Rule(Hold(), "dynamodb", "UpdateItem", ORCHESTRATOR, text, times=None))
         try:
             yield

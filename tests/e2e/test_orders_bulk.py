@@ -1,4 +1,4 @@
-"""The `orders` commands that write, as processes on the local stack: send, bulk retry, rejects, dead letters."""
+"""The `orders` commands that write, on the local stack: send, bulk retry, rejects, dead letters."""
 
 import json
 import os
@@ -14,11 +14,12 @@ import pytest
 
 from shared.ledger.states import State
 from tests.e2e.deployed_pipeline import TIMEOUT_SECONDS, new_id
+from tests.e2e.orders_command import run_orders
 from tools.operations.queues import Queue
 
 ROOT = Path(__file__).parents[2]
 ORDERS = [ROOT / ".venv" / "bin" / "orders"]
-FAILED = 60
+FAILED = 30
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +29,9 @@ def environment(stack):
 
 @pytest.fixture(scope="module")
 def orders(environment):
-    def run(*arguments, status=0, given=None):
+    def run(*arguments, status=0, given=""):
         """What the command prints on standard output, and on standard error."""
-        done = subprocess.run(
-            [*ORDERS, *arguments],
-            env=environment,
-            input=given,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=600,
-        )
+        done = run_orders(environment, *arguments, given=given)
         assert done.returncode == status, done.stderr
         return done.stdout, done.stderr
 

@@ -1,10 +1,9 @@
-"""The reading commands of `orders` as subprocesses, on a terminal and off it."""
+"""The reading commands of `orders`, on a terminal and off it."""
 
 import csv
 import io
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 from PIL import Image
 
 from shared.ledger.states import TERMINAL, State
+from tests.e2e import orders_command
 from tests.e2e.deployed_pipeline import COMPLETED, new_id, states
 from tools.operations.selection import Selection, selected
 
@@ -27,10 +27,7 @@ HOSTILE = "Recall\x1b[31m\u202e"
 @pytest.fixture(scope="module")
 def run(stack):
     def run(*arguments):
-        environment = {**os.environ, **stack.environment}
-        ran = subprocess.run(
-            [ORDERS, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        ran = orders_command.run_orders(os.environ | stack.environment, *arguments)
         assert ran.returncode == 0, ran.stderr
         return ran.stdout
 
@@ -40,19 +37,9 @@ def run(stack):
 @pytest.fixture(scope="module")
 def run_on_terminal(stack):
     def run(*arguments):
-        master, terminal = pty.openpty()
-        environment = {**os.environ, **stack.environment, "COLUMNS": "200", "TERM": "xterm"}
-        process = subprocess.Popen([ORDERS, *arguments], env=environment, stdout=terminal, stderr=terminal)
-        os.close(terminal)
-        shown = b""
-        try:
-            while chunk := os.read(master, 4096):
-                shown += chunk
-        except OSError:  # Linux: the other side is closed
-            pass
-        os.close(master)
-        assert process.wait(timeout=60) == 0, shown
-        return shown.decode()
+        ran = orders_command.run_on_terminal(os.environ | stack.environment, *arguments)
+        assert ran.returncode == 0, ran.stdout
+        return ran.stdout
 
     return run
 
@@ -62,7 +49,7 @@ def customer(stack, pipeline):
     """A customer with two orders: one COMPLETED, one STOPPED in its wait with a hostile error type."""
     customer = new_id("CUST")
     done, stopped = new_id("READ"), new_id("READ")
-    with pipeline.without_finalize():
+    with pipeline.without_finalize(stopped):
         pipeline.send([json.dumps({"orderId": order_id, "customerId": customer}) for order_id in (done, stopped)])
         waiting = pipeline.entry_when(stopped, lambda entry: entry.state == State.WAITING, "to wait")
         pipeline.functions.stop_durable_execution(
@@ -100,6 +87,27 @@ def test_a_list_on_a_terminal_has_a_header_and_escapes(run_on_terminal, customer
     assert row.split()[0] == customer[2]
     assert r"\x1b[31m\u202e" in row
     assert "\x1b" not in row
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("get {order}", "STOPPED"),
+        ("why {order}", "retry"),
+        ("history {order}", "WaitStarted"),
+        ("stuck", ""),
+        ("jobs", ""),
+        ("rejected list", "a sample of"),
+        ("dlq list", "a sample of"),
+        ("versions", "current"),
+        ("check", "0 items cannot be read"),
+    ],
+)
+def test_a_reading_command_ends_well_on_a_terminal_and_off_it(run, run_on_terminal, customer, command, said):
+    arguments = command.format(order=customer[2]).split()
+    shown = run_on_terminal(*arguments)
+    assert said in shown
+    assert "\u202e" not in run(*arguments) + shown
 
 
 def test_failures_name_the_cause_with_its_count(run, run_on_terminal, customer):

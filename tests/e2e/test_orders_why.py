@@ -10,6 +10,7 @@ import pytest
 from durable_local.faults import Hold, Point, Rule
 from shared.ledger.states import State
 from tests.e2e.deployed_pipeline import DeployedPipeline, new_id
+from tests.e2e.orders_command import run_orders
 from tools.operations.operations_log import OperationsLog
 from tools.pipeline import local_stack
 
@@ -50,14 +51,8 @@ class Operator(DeployedPipeline):
         return json.loads(done.stdout)
 
     def run(self, *arguments):
-        """The command's process, which has ended."""
-        return subprocess.run(
-            [ORDERS, *arguments, "--json"],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        """The command that has ended."""
+        return run_orders(self.environment, *arguments, "--json")
 
     def waiting(self, count):
         """Send orders, and return their ids when all are WAITING."""

@@ -133,14 +133,10 @@ def explore(scenario: Scenario, rules: Rules, overlooked: str | None = None) -> 
     """Visit every world that the scenario can reach, nearest first, until a promise breaks that is not `overlooked`."""
     overlooked = overlooked or scenario.not_promised
     causes: Causes = {}
-    gc.disable()  # hundreds of thousands of tuples, and none refers back to itself
-    try:
-        for world, at_rest, _ in reached(scenario, rules, causes):
-            wrong = wrong_always(world) or (wrong_at_rest(world) if at_rest else None)
-            if wrong and wrong.kind != overlooked:
-                return Explored(len(causes), wrong, tuple(move for move, _ in path_to(world, causes)))
-    finally:
-        gc.enable()
+    for world, at_rest, _ in reached(scenario, rules, causes):
+        wrong = wrong_always(world) or (wrong_at_rest(world) if at_rest else None)
+        if wrong and wrong.kind != overlooked:
+            return Explored(len(causes), wrong, tuple(move for move, _ in path_to(world, causes)))
     return Explored(len(causes))
 
 
@@ -149,15 +145,19 @@ def reached(scenario: Scenario, rules: Rules, causes: Causes) -> Iterator[tuple[
     first = first_world(scenario.messages, scenario.budget)
     causes[first] = None
     queue = deque([first])
-    while queue:
-        world = queue.popleft()
-        by_itself = list(progress(rules, world))
-        steps = [*by_itself, *mishaps(rules, world)]
-        yield world, not by_itself, steps
-        for move, after in steps:
-            if after not in causes:
-                causes[after] = (move, world)
-                queue.append(after)
+    gc.disable()  # hundreds of thousands of tuples, and none refers back to itself
+    try:
+        while queue:
+            world = queue.popleft()
+            by_itself = list(progress(rules, world))
+            steps = [*by_itself, *mishaps(rules, world)]
+            yield world, not by_itself, steps
+            for move, after in steps:
+                if after not in causes:
+                    causes[after] = (move, world)
+                    queue.append(after)
+    finally:
+        gc.enable()
 
 
 def path_to(world: World, causes: Causes) -> list[tuple[Move, World]]:

@@ -11,6 +11,9 @@ from botocore.loaders import Loader
 from durable_local.keys import Credentials
 from durable_local.settings import REGION
 
+# Only botocore's own models. One for all sessions, so that a process reads each model once.
+_LOADER = Loader([Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
+
 
 def isolated_session(**arguments: Any) -> boto3.session.Session:
     """A boto3 session that reads no environment variable and no file under `~/.aws`. `arguments`: those of boto3."""
@@ -24,7 +27,7 @@ def isolated_session(**arguments: Any) -> boto3.session.Session:
     # botocore reads three more things in other ways: AWS_S3_*, AWS_ENDPOINT_URL* and ~/.aws/models.
     session.get_component("config_store").set_config_variable("s3", {})
     session.set_config_variable("ignore_configured_endpoint_urls", value=True)
-    session.register_component("data_loader", Loader([Loader.BUILTIN_DATA_PATH], include_default_search_paths=False))
+    session.register_component("data_loader", _LOADER)
     return boto3.session.Session(botocore_session=session, **arguments)
 
 

@@ -14,14 +14,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from botocore.config import Config
 
 from durable_local import clients, environment_file, folder, keys, processes
 from durable_local.deploy import deployment, packaging
 from durable_local.errors import LocalStackError
-from durable_local.faults import Faults
 from durable_local.ministack import imports
 from durable_local.processes import End
 from durable_local.settings import (
@@ -34,6 +33,9 @@ from durable_local.settings import (
     process_environment,
     stack_name_of,
 )
+
+if TYPE_CHECKING:
+    from durable_local.faults import Faults
 
 START_TIMEOUT_SECONDS = 90
 HEALTH_TIMEOUT_SECONDS = 90
@@ -78,8 +80,11 @@ class LocalStack:
         return deployment.physical_names(self.settings, "AWS::Lambda::Function")
 
     @cached_property
-    def faults(self) -> Faults:
+    def faults(self) -> "Faults":
         """Makes requests fail, in a stack started with `faults`."""
+        # Not at the top: only tests use it, and pydantic takes longer to import than most commands to run.
+        from durable_local.faults import Faults  # noqa: PLC0415
+
         return Faults(self.endpoint, self._keys, self.physical_name)
 
     @property

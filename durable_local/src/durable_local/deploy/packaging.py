@@ -132,16 +132,16 @@ class _Tagged:
         self.value = value
 
 
-class _TemplateLoader(yaml.SafeLoader):
+class _TemplateLoader(yaml.CSafeLoader):
     """Reads YAML as CloudFormation does: with short-form intrinsics, and dates as text."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - as the base class has it
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
     }
 
 
-class _TemplateDumper(yaml.SafeDumper):
+class _TemplateDumper(yaml.CSafeDumper):
     """Writes the template without anchors, which CloudFormation refuses."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
