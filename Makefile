@@ -31,7 +31,7 @@ UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(PY) -m pip co
 	.venv/bin/uv --quiet
 UV_SYNC = $(UV) pip sync --require-hashes --only-binary :all:
 
-.PHONY: help demo fast test check lint types template-lint build audit smoke bench bench-slow calls contract faults mutants mutation kills why bulk pauses sends up down format docs picture pictures record lock clean
+.PHONY: help demo fast test check lint types template-lint build audit smoke bench bench-slow bench-console calls contract faults mutants mutation kills why bulk pauses sends up down format docs picture pictures record lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
@@ -121,6 +121,10 @@ bench: .venv/.stack .venv-naive/.installed ## measure what bench/README.md lists
 # Half an hour on an idle machine. ONLY='--commands up --orders' measures `make up` alone.
 bench-slow: .venv/.stack .venv-sam/.installed ## measure the local stack with 200 and 2,000 orders, and make up, demo, fast and test
 	@$(PY) -m bench.slow $(ONLY)
+
+# About a quarter of an hour on an idle machine. MINUTES=1 holds the tabs open for one minute, and writes no results.
+bench-console: .venv/.stack ## time the console's screens with 10,000 orders, and its memory with ten open tabs
+	@$(PY) -m bench.console $(if $(MINUTES),--minutes $(MINUTES))
 
 check: .venv/.stack .venv-sam/.installed ## formatting, lint, types, import directions, replay safety, the template
 	@$(MAKE) -j2 --output-sync lint types template-lint

@@ -111,15 +111,27 @@ def write(results: list[Result], python: str, node: Function | None) -> None:
     if node is not None:
         versions["node"] = _said([node.command[0], "--version"])
         versions |= json.loads((NODE_PEER / "package.json").read_text("utf-8"))["dependencies"]
+    rows = [asdict(row) for result in results for row in result.rows]
     data = {
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "load": os.getloadavg(),
         "versions": versions,
-        "rows": [asdict(row) for result in results for row in result.rows],
+        "rows": rows_with(rows),
         "series": [asdict(series) for result in results for series in result.series],
     }
-    RESULTS.parent.mkdir(exist_ok=True)
+    publish(data)
+
+
+def rows_with(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of the results, with these in the place of those that have the same ids."""
+    measured = {row["id"] for row in rows}
+    before = json.loads(RESULTS.read_text("utf-8"))["rows"]
+    return [*(row for row in before if row["id"] not in measured), *rows]
+
+
+def publish(data: Mapping[str, Any]) -> None:
+    """Write the results, and their table to bench/README.md."""
     RESULTS.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", "utf-8")
     before = README.read_text("utf-8").partition(_HEADING)[0]
     README.write_text(f"{before}{_HEADING}\n\n{markdown(data)}", "utf-8")

@@ -75,7 +75,7 @@ class Run:
 
 def measure(console: Console, numbers: list[int]) -> Result:
     """Runs each number of orders, at least two, on one stack, then counts requests on another."""
-    orders = _purchases()
+    orders = purchases()
     with local_stack() as stack:
         load_samples(stack)
         _process(stack, list(islice(orders, WARM_UP)))
@@ -136,14 +136,14 @@ def _process(stack: LocalStack, orders: list[dict[str, Any]]) -> float:
         messages = [{"Id": str(number), "MessageBody": json.dumps(order)} for number, order in enumerate(batch)]
         if sqs.send_message_batch(QueueUrl=queue, Entries=messages).get("Failed"):
             raise RuntimeError("SQS refused messages")
-    _until_idle(stack)
+    until_idle(stack)
     entries = _entries(stack, {order["orderId"] for order in orders})
     if len(entries) != len(orders) or any(entry["state"]["S"] != "COMPLETED" for entry in entries):
         raise RuntimeError(f"{len(entries)} of {len(orders)} orders are in the ledger, or some are not COMPLETED")
     return max(datetime.fromisoformat(entry["updatedAt"]["S"]).timestamp() for entry in entries) - began
 
 
-def _until_idle(stack: LocalStack) -> None:
+def until_idle(stack: LocalStack) -> None:
     """Waits until no message and no execution is left, and the processes have nothing to do."""
     sqs, aws_lambda, queue = stack.client("sqs"), stack.client("lambda"), stack.outputs["OrdersQueueUrl"]
     function = stack.physical_name("DurableOrderProcessor")
@@ -199,7 +199,8 @@ def _requests(stack: LocalStack) -> list[tuple[str, str]]:
     ]
 
 
-def _purchases() -> Iterator[dict[str, Any]]:
+def purchases() -> Iterator[dict[str, Any]]:
+    """The real purchases of the samples."""
     with SAMPLES.open(encoding="utf-8") as lines:
         for line in lines:
             yield json.loads(line)

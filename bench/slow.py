@@ -1,4 +1,4 @@
-"""Runs the benchmarks that take long, P11 and P12, prints their rows and adds them to bench/results/latest.json.
+"""Runs the benchmarks that take long, P11 and P12, prints their rows and adds them to the results.
 
 python -m bench.slow [--orders 200 2000 2000] [--commands up demo fast test]
 """
@@ -7,16 +7,12 @@ import argparse
 import json
 import os
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Final
 
 from rich.console import Console
-from rich.table import Table
 
 from bench import commands, local_stack
+from bench.__main__ import RESULTS, publish, rows_with, table
 from bench.figures import Row
-
-RESULTS: Final = Path(__file__).parent / "results" / "latest.json"
 
 
 def main() -> None:
@@ -28,22 +24,15 @@ def main() -> None:
     console = Console(width=max(Console().width, 120))
     rows = list(local_stack.measure(console, given.orders).rows) if given.orders else []
     rows += commands.measure(given.commands)
-    found = Table("row", "figure", "value", "target", "holds", "note")
-    for row in rows:
-        value = "-" if row.value is None else f"{row.value:,.1f}"
-        found.add_row(row.id, row.figure, value, row.target, {True: "yes", False: "no", None: "-"}[row.holds], row.note)
-    console.print(found)
+    console.print(table(rows))
     console.print(f"load of the machine: {os.getloadavg()[0]:.1f}")
     add(rows)
 
 
 def add(rows: list[Row]) -> None:
-    """Replaces the rows with these ids in the results."""
-    results: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"rows": []}
-    ids = {row.id for row in rows}
-    results["rows"] = [row for row in results["rows"] if row["id"] not in ids] + [asdict(row) for row in rows]
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    """Adds the rows to the results, in the place of those with the same ids."""
+    results = json.loads(RESULTS.read_text("utf-8"))
+    publish({**results, "rows": rows_with([asdict(row) for row in rows])})
 
 
 if __name__ == "__main__":

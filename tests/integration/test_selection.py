@@ -1,5 +1,7 @@
 """Orders selected by the index and grouped by cause, on moto."""
 
+import threading
+
 import pytest
 
 from shared.executions.names import OrderExecution
@@ -85,6 +87,16 @@ def test_many_pages_are_read_one_at_a_time_in_order(ledger, dynamodb, monkeypatc
     assert next(orders).order_id == "ORDER-00"
     assert len(queries) == 4
     assert ids(orders) == [f"ORDER-{number:02}" for number in range(1, 40)]
+
+
+def test_the_first_pages_of_all_shards_are_read_together(dynamodb, ledger_table):
+    all_four = threading.Barrier(4, timeout=30)
+
+    def wait_for_the_others(**_):
+        all_four.wait()
+
+    dynamodb.meta.events.register("provide-client-params.dynamodb.Query", wait_for_the_others)
+    assert list(selected(dynamodb, "LedgerTable", Selection(states=(State.ENRICHING,)))) == []
 
 
 def test_failures_are_grouped_by_cause_and_count_those_that_failed_again(ledger, select, some_orders):

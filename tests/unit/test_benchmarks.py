@@ -5,11 +5,15 @@ import sys
 from pathlib import Path
 
 from bench import orchestrator
-from bench.__main__ import README, RESULTS, markdown
+from bench.__main__ import README, RESULTS, markdown, rows_with
+from bench.console import SHARES, Writer
 from bench.costs import ITEM, transaction_units
 from bench.figures import Row, Series
 from bench.processes import NODE_PEER, python_function
 from shared.ledger.entry import LedgerEntry
+from shared.ledger.states import State
+from shared.ledger.table import LedgerTable
+from tools.sample_data import generated_orders
 
 SRC = Path(__file__).parents[2] / "src"
 
@@ -42,6 +46,21 @@ def test_a_row_without_a_value_neither_holds_nor_fails():
 def test_the_published_table_has_the_rows_of_the_latest_results():
     data = json.loads(RESULTS.read_text())
     assert markdown(data) in README.read_text()
+
+
+def test_rows_of_one_benchmark_take_the_place_of_its_own_and_of_no_others():
+    before = json.loads(RESULTS.read_text())["rows"]
+    found = rows_with([{"id": "P1", "figure": "new"}])
+    assert found == [*(row for row in before if row["id"] != "P1"), {"id": "P1", "figure": "new"}]
+
+
+def test_the_ledger_of_the_consoles_benchmark_has_orders_in_each_of_its_states(dynamodb, ledger_table):
+    ledger = LedgerTable(dynamodb, ledger_table)
+    writer = Writer(ledger, "arn:aws:lambda:us-east-1:123456789012:function:o", "stack", {"enrichedData": {}})
+    ends = [*SHARES, State.COMPLETED]
+    for number, (order, end) in enumerate(zip(generated_orders(len(ends)), ends, strict=True)):
+        writer.write(order, end, number)
+        assert [order_id for _, order_id in ledger.in_state(end)] == [order.order_id]
 
 
 def test_the_node_peer_is_locked_by_hashes_without_addresses():

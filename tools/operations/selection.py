@@ -1,11 +1,14 @@
 """Selects orders by the ledger's index: by state, customer, error type and age, the longest unmoved first.
 
 The index is read eventually consistent, a page of each shard at a time, so the memory does not grow with the orders.
+The first pages are read together: one after the other, those of all states took a third of a second.
 """
 
 import heapq
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.ledger.entry import ORDERS_INDEX, marshalled, state_shards, unmarshalled
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _PAGE: Final = 500
+
+_READERS: Final = ThreadPoolExecutor(8, "shards")
+"""They read the first pages of shards. A client has ten connections."""
 
 _SHOWN_AT_ONCE: Final = 25
 _COMPARED_AT_ONCE: Final = 250
@@ -66,7 +72,14 @@ def selected(
     """
     reading = _Shards(client, table, selection, newest_first, read_at_once or _PAGE)
     shards = [reading.orders(state, shard) for state in _states(selection) for shard in state_shards(state)]
-    return heapq.merge(*shards, key=lambda order: order.updated_at, reverse=newest_first)
+    # The first order can be in any shard, and all states have 40.
+    begun = list(_READERS.map(_begun, shards))
+    yield from heapq.merge(*begun, key=lambda order: order.updated_at, reverse=newest_first)
+
+
+def _begun(orders: Iterator[SelectedOrder]) -> Iterator[SelectedOrder]:
+    """The same orders, of which the first page has been read."""
+    return chain(list(islice(orders, 1)), orders)
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,7 @@ def page(
     newest_first: bool = True,
     cursor: str | None = None,
     size: int = 50,
-    most: int = 2_000,
+    most: int = 1_000,
 ) -> Page:
     """At most `size` orders after `cursor`, of at most `most` that are looked at.
 
