@@ -6,7 +6,10 @@ import shutil
 import tempfile
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
+
+# Milliseconds in which a page shows what a busy machine has done.
+expect.set_options(timeout=30_000)
 
 # The last one is on some systems a script that only says how to install the browser.
 BROWSERS = ("chromium", "google-chrome", "chromium-browser")

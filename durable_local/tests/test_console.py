@@ -110,7 +110,7 @@ def test_a_new_execution_appears_in_the_list_without_a_reload(open_tab, start):
     page.get_by_label("Name begins with").fill("typed meanwhile")
     execution = start(name=f"{prefix}-1")
     row = page.get_by_role("row").filter(has_text=execution.name)
-    expect(row).to_contain_text("succeeded", timeout=20_000)
+    expect(row).to_contain_text("succeeded")
     assert is_same_page(page)
     expect(page.get_by_label("Name begins with")).to_have_value("typed meanwhile")
     expect(page.get_by_label("Name begins with")).to_be_focused()
@@ -185,21 +185,21 @@ def test_a_failure_comes_first_with_its_reason(open_tab, start, end):
 def test_a_wait_says_when_it_resumes(open_tab, start, aws_lambda):
     execution = start("Long", wait=100_860)
     page = open_tab(execution.path)
-    expect(page.locator(".row", has_text="wait")).to_contain_text("resumes in 1 d 4 h", timeout=20_000)
+    expect(page.locator(".row", has_text="wait")).to_contain_text("resumes in 1 d 4 h")
     aws_lambda.stop_durable_execution(DurableExecutionArn=execution.arn)
 
 
 def test_a_callback_is_answered_and_the_page_shows_the_end(open_tab, start, end, recorded):
     execution = start(callback=100)
     page = open_tab(execution.path)
-    button(page, "Send success…").click(timeout=20_000)
+    button(page, "Send success…").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("This cannot be undone.")
     dialog.get_by_label("Result").fill('{"approved": true}')
     button(dialog, "Send success").click()
     expect(dialog).to_contain_text("The result was sent.")
     button(dialog, "Close").click()
-    expect(page.get_by_role("region", name="result")).to_contain_text("approved", timeout=20_000)
+    expect(page.get_by_role("region", name="result")).to_contain_text("approved")
     assert is_same_page(page)
     assert json.loads(json.loads(end(execution.arn)["Result"])["answer"]) == {"approved": True}
     assert ("Send success", execution.arn) in {what[:2] for what in recorded}
@@ -209,7 +209,7 @@ def test_a_callback_gets_a_heartbeat_and_then_a_failure(open_tab, start, end):
     execution = start(callback=100, heartbeat=60)
     page = open_tab(execution.path)
     dialog = page.get_by_role("dialog")
-    button(page, "Send heartbeat…").click(timeout=20_000)
+    button(page, "Send heartbeat…").click()
     button(dialog, "Send heartbeat").click()
     expect(dialog).to_contain_text("The heartbeat was sent. The execution is now RUNNING.")
     button(dialog, "Close").click()
@@ -223,7 +223,7 @@ def test_a_callback_gets_a_heartbeat_and_then_a_failure(open_tab, start, end):
 def test_an_action_that_lambda_refuses_says_why(open_tab, start, aws_lambda, recorded):
     execution = start(callback=100)
     page = open_tab(execution.path)
-    button(page, "Send success…").click(timeout=20_000)
+    button(page, "Send success…").click()
     aws_lambda.stop_durable_execution(DurableExecutionArn=execution.arn)
     dialog = page.get_by_role("dialog")
     button(dialog, "Send success").click()
@@ -234,7 +234,7 @@ def test_an_action_that_lambda_refuses_says_why(open_tab, start, aws_lambda, rec
 def test_pause_resume_and_stop_by_keyboard_alone(open_tab, start, get, eventually):
     execution = start(wait=100)
     page = open_tab(f"/executions?prefix={execution.name}")
-    expect(page.get_by_role("link", name=execution.name)).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("link", name=execution.name)).to_be_visible()
     tab_to(page, execution.name)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name=execution.name)).to_be_visible()
@@ -242,7 +242,7 @@ def test_pause_resume_and_stop_by_keyboard_alone(open_tab, start, get, eventuall
     dialog = page.get_by_role("dialog")
 
     def act(name, status, *, reason=None):
-        expect(button(page, f"{name}…")).to_be_visible(timeout=20_000)
+        expect(button(page, f"{name}…")).to_be_visible()
         tab_to(page, f"{name}…")
         page.keyboard.press("Enter")
         expect(dialog).to_be_visible()
@@ -258,7 +258,7 @@ def test_pause_resume_and_stop_by_keyboard_alone(open_tab, start, get, eventuall
         expect(dialog).to_be_hidden()
 
     act("Pause", "PAUSED", reason="to look")
-    expect(page.get_by_text(": to look")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text(": to look")).to_be_visible()
     act("Resume", "RUNNING")
     tab_to(page, "Stop…")
     page.keyboard.press("Enter")
@@ -267,20 +267,20 @@ def test_pause_resume_and_stop_by_keyboard_alone(open_tab, start, get, eventuall
     expect(dialog).to_be_hidden()
     assert get(execution)["Status"] == "RUNNING"  # asked, and not done
     act("Stop", "STOPPED")
-    expect(page.locator(".heading .status")).to_have_text(re.compile("stopped"), timeout=20_000)
+    expect(page.locator(".heading .status")).to_have_text(re.compile("stopped"))
     assert is_same_page(page)
 
 
 def test_an_open_row_and_the_focus_stay_through_an_update(open_tab, start, aws_lambda):
     execution = start(callback=100)
     page = open_tab(execution.path)
-    button(page, "Send success…").wait_for(timeout=20_000)
+    button(page, "Send success…").wait_for()
     row = page.locator("summary.row", has_text="first")
     row.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("region", name="output of first")).to_be_visible()
     aws_lambda.stop_durable_execution(DurableExecutionArn=execution.arn)
-    expect(page.locator(".heading .status")).to_have_text(re.compile("stopped"), timeout=20_000)
+    expect(page.locator(".heading .status")).to_have_text(re.compile("stopped"))
     expect(page.get_by_role("region", name="output of first")).to_be_visible()
     expect(row).to_be_focused()
 
@@ -301,14 +301,14 @@ def test_two_tabs_are_one_watch_and_hidden_tabs_rest(open_tab, console, eventual
 def test_hostile_text_is_shown_and_never_run(open_tab, start, eventually, get):
     execution = start(wait=100, text=HOSTILE)
     page = open_tab(execution.path)
-    button(page, "Stop…").click(timeout=20_000)
+    button(page, "Stop…").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Error type").fill(HOSTILE)
     dialog.get_by_label("Reason").fill(HOSTILE)
     button(dialog, "Stop").click()
     expect(dialog).to_contain_text("was stopped")
     button(dialog, "Close").click()
-    expect(page.get_by_role("region", name="Why it ended")).to_contain_text(f"{HOSTILE}: {HOSTILE}", timeout=20_000)
+    expect(page.get_by_role("region", name="Why it ended")).to_contain_text(f"{HOSTILE}: {HOSTILE}")
     expect(page.get_by_role("region", name="input", exact=True)).to_contain_text("<img id=injected")
     assert page.locator("#injected").count() == 0
     for field in ("prefix", "function", "status", "marker", "after"):
@@ -354,7 +354,7 @@ def test_a_read_only_console_shows_all_and_offers_no_action(open_tab, source, st
     execution = start(callback=100)
     with served([executions_section(source)], read_only=True, poll_seconds=POLL_SECONDS) as console:
         page = open_tab(execution.path, at=console)
-        expect(page.get_by_text("Waits for a callback")).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("Waits for a callback")).to_be_visible()
         expect(page.get_by_text("Read-only")).to_be_visible()
         assert page.get_by_role("button", name="…").count() == 0
         page.close()
@@ -365,9 +365,9 @@ def test_a_console_that_was_started_again_says_so_in_an_old_tab(open_tab, source
         page = open_tab(at=console)
         port = int(console.guard.host.rpartition(":")[2])
         expect(page.get_by_role("heading", name="Executions")).to_be_visible()
-    expect(page.get_by_text("The console does not answer")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("The console does not answer")).to_be_visible()
     with served([executions_section(source)], token="second", port=port) as console:
-        expect(page.get_by_text("The console was started again")).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("The console was started again")).to_be_visible()
         page.close()
 
 
@@ -381,11 +381,11 @@ def test_axe_finds_no_violation(open_tab, start, aws_lambda, theme):
         assert found.violations_count == 0, found.generate_report()
 
     page = open_tab(color_scheme=theme, viewport={"width": 375, "height": 800}, reduced_motion="reduce")
-    expect(page.get_by_role("link", name=failed.name)).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("link", name=failed.name)).to_be_visible()
     check(page)
     for execution, text in ((failed, "as it was told"), (waits, "resumes in"), (calls_back, "Waits for a callback")):
         page.goto(f"{page.url.split('/executions')[0]}{execution.path}")
-        expect(page.get_by_text(text).first).to_be_visible(timeout=20_000)
+        expect(page.get_by_text(text).first).to_be_visible()
         page.evaluate("document.querySelectorAll('main details').forEach((each) => { each.open = true; })")
         check(page)
         page.set_viewport_size({"width": 1280, "height": 800})

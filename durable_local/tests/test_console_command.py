@@ -29,10 +29,10 @@ def test_a_page_says_that_the_stack_has_gone_and_continues_when_it_is_back(run, 
     assert "token" not in page.url
     expect(page.get_by_text("No durable functions")).to_be_visible()
     run("down")
-    expect(page.get_by_role("alert")).to_contain_text("No local stack runs", timeout=20_000)
+    expect(page.get_by_role("alert")).to_contain_text("No local stack runs")
     expect(page.get_by_role("heading", name="Executions")).to_be_visible()  # what was last read
     assert run("up").returncode == 0  # with other keys
-    expect(page.get_by_role("alert")).to_have_count(0, timeout=20_000)
+    expect(page.get_by_role("alert")).to_have_count(0)
     expect(page.get_by_text("No durable functions")).to_be_visible()
 
     interrupted = time.monotonic()
@@ -40,5 +40,5 @@ def test_a_page_says_that_the_stack_has_gone_and_continues_when_it_is_back(run, 
     assert process.wait(timeout=20) == 0
     assert time.monotonic() - interrupted < 3  # with the stream of the page open
     assert "Traceback" not in process.stdout.read()
-    expect(page.get_by_text("The console does not answer")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("The console does not answer")).to_be_visible()
     page.close()

@@ -142,7 +142,7 @@ def test_a_template_keeps_its_meaning_when_its_folders_are_replaced(tmp_path):
         "Outputs: {A: {Value: !Sub '${AWS::StackName}-x'}, B: {Value: !GetAtt [F, Arn]}, C: {Value: !If [a, b, c]}}\n"
     )
     packaged = packaging.package(tmp_path / "template.yaml").template
-    assert "!Sub '${AWS::StackName}-x'" in packaged
+    assert "!Sub ${AWS::StackName}-x\n" in packaged
     assert "!GetAtt" in packaged
     assert "Default: '2026-11-23'" in packaged
 

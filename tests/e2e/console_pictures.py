@@ -123,7 +123,7 @@ def take(browser, address, pipeline, scheme, width):
     for screen, (path, prepare) in screens(pipeline).items():
         page.goto(address.partition("/?")[0] + path)
         prepare(page)
-        expect(page.locator("[aria-busy=true]")).to_have_count(0, timeout=TIMEOUT_MILLISECONDS)
+        expect(page.locator("[aria-busy=true]")).to_have_count(0)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{screen} is too wide: {width}"
         is_documented = (scheme, width) in (IN_TWO_MORE if screen in SHOWN_IN_TWO_MORE else EVERYWHERE)
         written = (DOCUMENTED if is_documented else OTHERS) / f"{screen}-{scheme}-{width}.png"
@@ -151,9 +151,7 @@ def screens(pipeline):
 
 def shows(where, text):
     """Waits until an element contains a text, a pattern."""
-    return lambda page: expect(page.locator(where).first).to_contain_text(
-        re.compile(text), timeout=TIMEOUT_MILLISECONDS
-    )
+    return lambda page: expect(page.locator(where).first).to_contain_text(re.compile(text))
 
 
 def look(page):

@@ -20,7 +20,7 @@ SRC = Path(__file__).parents[2] / "src"
 
 def test_an_order_makes_three_checkpoint_calls_for_four_metered_operations():
     ours = python_function(sys.executable, SRC, "orchestrator.handler")
-    found = orchestrator.measure([ours], runs=2, warm_up=1)
+    found = orchestrator.measure([ours], runs=5, warm_up=1)  # the median: a batch may be split when a thread is late
     counted = {row.id: row.value for row in found.rows}
     assert (counted["P8 operations"], counted["P8 calls"], counted["P8 invocations"]) == (4, 3, 2)
     assert {row.holds for row in found.rows if "Node.js" in row.figure} == {None}
