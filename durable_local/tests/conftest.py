@@ -40,7 +40,7 @@ def eventually() -> Callable[[Callable[[], T]], T]:
         deadline = time.monotonic() + seconds
         while not (answer := ask()):
             assert time.monotonic() < deadline, "it never came true"
-            time.sleep(0.05)
+            time.sleep(0.15)
         return answer
 
     return wait

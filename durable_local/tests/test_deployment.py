@@ -41,7 +41,7 @@ def test_the_same_template_again_changes_nothing(deployed, project):
     assert invoke(deployed, {})[0] == "1"
 
 
-def test_a_running_execution_keeps_its_version_after_a_deployment(deployed, project):
+def test_a_running_execution_keeps_its_version_after_a_deployment(deployed, project, eventually):
     aws_lambda = deployed.client("lambda")
     arn = aws_lambda.invoke(FunctionName=deployed.outputs["Durable"], InvocationType="Event", Payload=b'{"wait": 4}')[
         "DurableExecutionArn"
@@ -59,10 +59,8 @@ def test_a_running_execution_keeps_its_version_after_a_deployment(deployed, proj
     execution = aws_lambda.get_durable_execution(DurableExecutionArn=arn)
     assert (execution["Version"], execution["Status"]) == ("1", "PAUSED")
     aws_lambda.resume_durable_execution(DurableExecutionArn=arn)
-    execution = aws_lambda.get_durable_execution(DurableExecutionArn=arn)
-    while execution["Status"] == "RUNNING":
-        execution = aws_lambda.get_durable_execution(DurableExecutionArn=arn)
-    result = json.loads(execution["Result"])
+    ended = eventually(lambda: aws_lambda.get_durable_execution(DurableExecutionArn=arn).get("Result"))
+    result = json.loads(ended)
     assert (result["version"], result["greeting"]) == ("1", "hello")
     assert "code" not in result
 

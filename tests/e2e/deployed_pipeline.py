@@ -13,6 +13,7 @@ from tools.demo import Demo
 
 COMPLETED = ["RECEIVED", "ENRICHING", "ENRICHED", "WAITING", "FINALIZING", "COMPLETED"]
 TIMEOUT_SECONDS = 120
+POLL_SECONDS = 0.2
 ORCHESTRATOR = "DurableOrderProcessor"
 
 
@@ -42,7 +43,7 @@ class DeployedPipeline(Demo):
         while time.monotonic() < deadline:
             if found := look():
                 return found
-            time.sleep(0.05)
+            time.sleep(POLL_SECONDS)
         pytest.fail(f"waited {TIMEOUT_SECONDS} s for {what}")
 
     def entry_when(self, order_id, condition, what):

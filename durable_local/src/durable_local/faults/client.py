@@ -23,7 +23,7 @@ from durable_local.faults.rules import (
 from durable_local.keys import Keys
 
 TIMEOUT_SECONDS = 60
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.1
 
 
 class Faults:
