@@ -58,11 +58,13 @@ def waiting(start, events, eventually):
 
 
 @pytest.fixture
-def held(start, tmp_path, eventually):
-    """An execution inside a step, and the file that ends the step."""
+def held(start, tmp_path, eventually, events):
+    """An execution inside a step whose start was recorded, and the file that ends the step."""
     gate = tmp_path / "gate"
     arn = start(hold=str(gate))
     eventually((tmp_path / "gate.reached").exists)
+    # The SDK does not wait for this checkpoint.
+    eventually(lambda: ("StepStarted", "hold") in [(event["EventType"], event.get("Name")) for event in events(arn)])
     return arn, gate
 
 

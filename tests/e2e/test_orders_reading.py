@@ -184,7 +184,8 @@ def test_a_history_has_both_sources_with_the_wait_and_its_replay(run, customer):
     (wait,) = [moment for moment in found["timeline"] if moment["what"] == "wait WaitStarted"]
     assert re.fullmatch(r"until \d{4}-.*Z", wait["detail"])
     (attempt,) = found["attempts"]
-    assert (attempt["state"], attempt["retries"], attempt["invocations"]) == ("COMPLETED", 0, 2)
+    # On a busy machine a write may time out and be tried again: an invocation more for each.
+    assert (attempt["state"], attempt["invocations"]) == ("COMPLETED", 2 + attempt["retries"])
     shown = run("history", stopped)
     assert "\x1b" not in shown
     assert "ExecutionStopped" in shown
