@@ -14,8 +14,9 @@ WAIT_SECONDS = 5
 
 @pytest.fixture(scope="session")
 def stack():
-    # With `faults` the stack records what each function calls. No fault is injected.
-    with local_stack(parameters={"WaitSeconds": str(WAIT_SECONDS)}, faults=True) as running:
+    # With `faults` the stack records what each function calls. A worker takes most of a second of CPU to start, so
+    # there are few.
+    with local_stack(parameters={"WaitSeconds": str(WAIT_SECONDS)}, faults=True, concurrency=3) as running:
         load_samples(running)
         yield running
         assert refused(calls_of(running)) == {}
