@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 # A shell that runs the tests in the background ignores interrupts. Programs that a test interrupts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-LONGEST = ("tests/faults", "tests/e2e", "durable_local/tests", "tests/protocol")
+LONGEST = ("tests/faults/test_every", "tests/faults/test_seeded", "tests/e2e", "durable_local/tests", "tests/protocol")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -354,13 +354,15 @@ SWEEPS: Final = ("F16", "F25")
 
 
 @contextmanager
-def stack_with_faults(wait_seconds: int = WAIT_SECONDS) -> Iterator[tuple[LocalStack, Copy, Clocks]]:
+def stack_with_faults(
+    wait_seconds: int = WAIT_SECONDS, timeout_seconds: int = EXECUTION_TIMEOUT_SECONDS
+) -> Iterator[tuple[LocalStack, Copy, Clocks]]:
     """A stack of a copy of the pipeline whose clocks and code can be changed."""
     with TemporaryDirectory() as folder:
         copy = Copy(Path(folder) / "pipeline")
         clocks = Clocks(Path(folder) / "clocks.json")
         copy.edit(clocks.edits)
-        parameters = {"WaitSeconds": str(wait_seconds), "ExecutionTimeoutSeconds": str(EXECUTION_TIMEOUT_SECONDS)}
+        parameters = {"WaitSeconds": str(wait_seconds), "ExecutionTimeoutSeconds": str(timeout_seconds)}
         with local_stack(template=copy.template, parameters=parameters, time_scale=TIME_SCALE, faults=True) as stack:
             yield stack, copy, clocks
 
@@ -385,9 +387,9 @@ def ask(scene: Scene, fault: str) -> Answer:
     return Answer(fault, found.cause, "; ".join(found.evidence))
 
 
-def inject(times: int, faults: Collection[str]) -> list[Answer]:
+def inject(times: int, faults: Collection[str], timeout_seconds: int = EXECUTION_TIMEOUT_SECONDS) -> list[Answer]:
     """Inject each of these faults so many times into one stack, and ask about each order."""
-    with stack_with_faults() as (stack, copy, clocks):
+    with stack_with_faults(timeout_seconds=timeout_seconds) as (stack, copy, clocks):
         scene = Scene(stack, clocks)
         others = [fault for fault in SCRIPTS if fault in faults and fault not in (*NEEDS_DEPLOYMENT, *SWEEPS)]
         with ThreadPoolExecutor(WORKERS) as pool:
