@@ -120,6 +120,7 @@ def moto_takes_any_size(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.usefixtures("moto_takes_any_size")
 def test_an_item_at_every_limit_can_still_be_updated_and_ended(ledger, dynamodb, orders, enrichment):
     def item():

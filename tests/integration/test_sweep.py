@@ -133,6 +133,7 @@ def test_an_input_that_is_no_order_is_read_and_rejected_by_one_sweep_alone(bench
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_lost_order_among_two_thousand_marked_executions_is_found_by_one_sweep(bench, on_lambda, dynamodb, marks):
     """In the time of four reads: each examined case takes one."""
     for arn in bad_invokes(on_lambda, 2_000):

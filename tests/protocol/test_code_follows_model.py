@@ -60,6 +60,7 @@ def followed(dynamodb, ledger_table):
     )
 
 
+@pytest.mark.slow
 def test_the_code_follows_the_model_in_every_situation(followed):
     paths = covering_paths([scenario for name, scenario in SCENARIOS.items() if name not in LARGE], Rules())
     assert len(paths) > 100
@@ -79,6 +80,7 @@ def test_the_code_follows_the_model_in_every_situation(followed):
         assert it.took == path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", SEEDS)
 def test_code_and_model_reach_the_same_item_after_every_move(followed, monkeypatch, number):
     monkeypatch.setattr("shared.ledger.owner.MAX_STARTS", CAP)

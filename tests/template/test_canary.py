@@ -82,6 +82,7 @@ def test_codedeploy_may_only_move_this_alias_and_read_alarms(canary, resources):
     assert read["Action"] == "cloudwatch:DescribeAlarms"
 
 
+@pytest.mark.slow
 def test_a_canary_passes_the_linter(canary):
     """It would find a circle: the alarms, CodeDeploy's group and the alias refer to each other's resources."""
     # W1001, a role that may not exist: the linter does not know that SAM made the group because it does.

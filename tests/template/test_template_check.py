@@ -5,6 +5,7 @@ import pytest
 from tools.template_check import TEMPLATE, TemplateError, check
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("written", "changed", "finding"),
     [
