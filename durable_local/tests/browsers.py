@@ -60,3 +60,25 @@ def browser():
     """`started_browser`. Not for the whole session: until it ends, `asyncio.run` fails in this thread."""
     with started_browser() as running:
         yield running
+
+
+def button(page, name):
+    """The button with exactly this name."""
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def is_same_page(page):
+    """Whether nothing has loaded the page again since a test set `loadedOnce`."""
+    return page.evaluate("window.loadedOnce === true")
+
+
+def tab_to(page, text, presses=120):
+    """Presses Tab, at most so many times, until the focus is on the element with this text or label."""
+    focused = "document.activeElement.ariaLabel || document.activeElement.innerText || document.activeElement.name"
+    passed = []
+    for _ in range(presses):
+        page.keyboard.press("Tab")
+        passed.append(page.evaluate(focused).strip())
+        if passed[-1] == text:
+            return
+    pytest.fail(f"Tab does not reach {text!r}, only {passed}")

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from browsers import button, is_same_page, tab_to
 from console_server import served
 from playwright.sync_api import expect
 
@@ -81,26 +82,6 @@ def start(aws_lambda, stack):
 @pytest.fixture
 def get(aws_lambda):
     return lambda execution: aws_lambda.get_durable_execution(DurableExecutionArn=execution.arn)
-
-
-def is_same_page(page):
-    return page.evaluate("window.loadedOnce === true")
-
-
-def button(page, name):
-    return page.get_by_role("button", name=name, exact=True)
-
-
-def tab_to(page, text):
-    """Presses Tab until the focus is on the element with this text or label."""
-    focused = "document.activeElement.ariaLabel || document.activeElement.innerText || document.activeElement.name"
-    passed = []
-    for _ in range(80):
-        page.keyboard.press("Tab")
-        passed.append(page.evaluate(focused).strip())
-        if passed[-1] == text:
-            return
-    pytest.fail(f"Tab does not reach {text!r}, only {passed}")
 
 
 def test_a_new_execution_appears_in_the_list_without_a_reload(open_tab, start):
@@ -235,7 +216,7 @@ def test_pause_resume_and_stop_by_keyboard_alone(open_tab, start, get, eventuall
     execution = start(wait=100)
     page = open_tab(f"/executions?prefix={execution.name}")
     expect(page.get_by_role("link", name=execution.name)).to_be_visible()
-    tab_to(page, execution.name)
+    tab_to(page, execution.name, presses=80)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name=execution.name)).to_be_visible()
     page.evaluate("window.loadedOnce = true")
@@ -243,14 +224,14 @@ def test_pause_resume_and_stop_by_keyboard_alone(open_tab, start, get, eventuall
 
     def act(name, status, *, reason=None):
         expect(button(page, f"{name}…")).to_be_visible()
-        tab_to(page, f"{name}…")
+        tab_to(page, f"{name}…", presses=80)
         page.keyboard.press("Enter")
         expect(dialog).to_be_visible()
         expect(button(dialog, "Back")).to_be_focused()
         if reason:
-            tab_to(page, "reason")
+            tab_to(page, "reason", presses=80)
             page.keyboard.type(reason)
-        tab_to(page, name)
+        tab_to(page, name, presses=80)
         page.keyboard.press("Enter")
         expect(button(dialog, "Close")).to_be_focused()
         eventually(lambda: get(execution)["Status"] == status)
@@ -260,7 +241,7 @@ def test_pause_resume_and_stop_by_keyboard_alone(open_tab, start, get, eventuall
     act("Pause", "PAUSED", reason="to look")
     expect(page.get_by_text(": to look")).to_be_visible()
     act("Resume", "RUNNING")
-    tab_to(page, "Stop…")
+    tab_to(page, "Stop…", presses=80)
     page.keyboard.press("Enter")
     expect(button(dialog, "Stop")).to_be_visible()
     page.keyboard.press("Escape")

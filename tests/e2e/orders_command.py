@@ -21,8 +21,7 @@ def run_orders(environment, *arguments, given=""):
     """The command that has ended, with its output as text. `given`: its standard input."""
     with TemporaryDirectory() as folder:
         files = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
-        for file in files:
-            file.write_text(given)
+        files[0].write_text(given)
         process = _started(environment, arguments, files)
         process.join()
         return CompletedProcess(arguments, process.exitcode, files[1].read_text(), files[2].read_text())
@@ -53,9 +52,8 @@ def _started(environment, arguments, files):
 def _run(environment, arguments, files):
     os.environ.clear()
     os.environ.update(environment)
-    for number, (file, flags) in enumerate(
-        zip(files, (os.O_RDONLY, *[os.O_WRONLY | os.O_TRUNC | os.O_NOCTTY] * 2), strict=True)
-    ):
+    write = os.O_WRONLY | os.O_CREAT | os.O_NOCTTY
+    for number, (file, flags) in enumerate(zip(files, (os.O_RDONLY, write, write), strict=True)):
         os.dup2(os.open(file, flags), number)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 (multiprocessing gave it another)
     app.main(arguments)

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from botocore.exceptions import ClientError
+from browsers import button, is_same_page, tab_to
 from console_server import serving
 from playwright.sync_api import expect
 
@@ -151,28 +152,8 @@ def order_page(order_id):
     return f"/orders/one?id={order_id}"
 
 
-def button(page, name):
-    return page.get_by_role("button", name=name, exact=True)
-
-
 def dialog(page):
     return page.get_by_role("dialog")
-
-
-def is_same_page(page):
-    return page.evaluate("window.loadedOnce === true")
-
-
-def tab_to(page, text):
-    """Press Tab until the focus is on the element with this text or label."""
-    focused = "document.activeElement.ariaLabel || document.activeElement.innerText || document.activeElement.name"
-    passed = []
-    for _ in range(120):
-        page.keyboard.press("Tab")
-        passed.append(page.evaluate(focused).strip())
-        if passed[-1] == text:
-            return
-    pytest.fail(f"Tab does not reach {text!r}, only {passed}")
 
 
 # ── overview ──
