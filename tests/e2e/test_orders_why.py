@@ -15,7 +15,7 @@ from tools.operations.operations_log import OperationsLog
 from tools.pipeline import local_stack
 
 ORDERS = Path(__file__).parents[2] / ".venv" / "bin" / "orders"
-WAIT_SECONDS = 20
+WAIT_SECONDS = 45
 """Longer than the commands of a test take."""
 
 

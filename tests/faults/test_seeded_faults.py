@@ -19,7 +19,7 @@ from tests.faults.seeded.table import too_rare
 
 
 def test_a_seed_has_no_violation_and_injects_every_fault():
-    outcome = run(1, MIN_ORDERS)
+    outcome = run(1, MIN_ORDERS, timeout_seconds=300)
     assert outcome.violations == [], outcome.details
     assert too_rare(outcome.injected, 1) == []
 

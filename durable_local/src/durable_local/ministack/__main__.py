@@ -66,6 +66,7 @@ def main() -> None:
         event_sources,
         faulty_deliveries,
         filter_patterns,
+        forked_workers,
         front_door_only,
         handler_errors,
         interpreters,
@@ -107,6 +108,7 @@ def main() -> None:
         dropped_properties,  # first: it must see what MiniStack itself reads, not what lambda_resources reads
         lambda_resources,
         interpreters,
+        forked_workers,
         alarms,
         aliases,
         durable_targets,
