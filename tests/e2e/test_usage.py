@@ -15,6 +15,8 @@ VARYING = re.compile(
     r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|\+00:00)|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|(?<![0-9a-f])[0-9a-f]{8}(?=-ORDER)"
 )
 
+END = "the end of a block"
+
 
 def commands(text, at_least):
     blocks = [(sh, shown) for sh, shown in BLOCK.findall(text) if not sh.startswith("make up")]
@@ -37,20 +39,22 @@ class Shell:
     """One bash, so that a later block can use the variables of an earlier one."""
 
     def __init__(self, environment, folder):
-        self._environment = environment
-        self._folder = folder
-        self._before = ""
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        self._bash = subprocess.Popen(["bash", "-euo", "pipefail"], env=environment, cwd=folder, text=True, **streams)
 
     def run(self, sh):
-        script = f"set -euo pipefail\n{self._before}\necho ---\n{sh}"
-        done = subprocess.run(
-            ["bash", "-c", script], env=self._environment, cwd=self._folder, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.partition("---\n")[2].splitlines()
+        """The lines that it prints."""
+        self._bash.stdin.write(f"{{\n{sh}\n}} </dev/null\necho; echo {END}\n")  # a file may lack its last line end
+        self._bash.stdin.flush()
+        lines = []
+        for line in self._bash.stdout:
+            if line.strip() == END:
+                return lines
+            lines.append(line.rstrip("\n"))
+        raise AssertionError(f"exit code {self._bash.wait()}: {lines}")
 
-    def remember(self, sh):
-        self._before += sh
+    def close(self):
+        self._bash.communicate()
 
 
 @pytest.fixture
@@ -60,14 +64,15 @@ def shell(stack, tmp_path):
     for command, arguments in {"aws": "-m awscli ", "python3": ""}.items():
         (folder / command).write_text(f'#!/bin/sh\nexec "{ROOT}/.venv/bin/python" {arguments}"$@"\n')
         (folder / command).chmod(0o755)
-    return Shell(stack.environment | {"PATH": f"{folder}:/usr/bin:/bin"}, tmp_path)
+    shell = Shell(stack.environment | {"PATH": f"{folder}:/usr/bin:/bin"}, tmp_path)
+    yield shell
+    shell.close()
 
 
 def test_the_commands_of_the_usage_page_print_the_output_shown(shell, pipeline):
     for sh, shown in commands(USAGE, at_least=8):
         if not shown:
             shell.run(sh)
-            shell.remember(sh)
         elif "send-message" in sh:
             matches, output = prints(shell, sh, shown)
             assert matches, output
@@ -77,10 +82,9 @@ def test_the_commands_of_the_usage_page_print_the_output_shown(shell, pipeline):
 
 def test_the_commands_of_the_operations_page_bring_a_dead_letter_back(shell, pipeline):
     connect, *_ = (sh for sh, _ in commands(USAGE, at_least=8) if sh.startswith("output()"))
-    shell.remember(connect)
+    shell.run(connect)
     (start, _), (watch, shown), *_ = commands(OPERATIONS, at_least=2)
     pipeline.sqs.send_message(QueueUrl=pipeline.outputs["OrdersDlqUrl"], MessageBody='{"orderId": "FROM-THE-DLQ"}')
     shell.run(start)
-    shell.remember(start.partition("aws sqs start-message-move-task")[0])
     pipeline.until(lambda: prints(shell, watch, shown)[0], f"{watch}\nto print\n{shown}")
     assert pipeline.ended("FROM-THE-DLQ").state == "COMPLETED"

@@ -17,6 +17,7 @@ from pathlib import Path
 
 SERVE_ARGUMENTS = ("-m", "durable_local", "serve")
 MINISTACK_PROGRAM = "ministack"
+FORK_SERVER_PROGRAM = "fork_server.py"
 WORKER_PREFIX = "ministack-lambda-"
 # The function's name, then the random part that `tempfile` adds.
 WORKER_FOLDER = re.compile(rf"{WORKER_PREFIX}(.+)-[a-z0-9_]{{8}}")
@@ -32,7 +33,7 @@ class End(Enum):
 
 
 def of_stack(directory: Path) -> dict[int, list[str]]:
-    """Process ids and arguments of the front door, MiniStack and workers of the stack in `directory`."""
+    """Process ids and arguments of the front door, MiniStack, the fork server and the workers of this stack."""
     return {pid: arguments for pid, arguments in _all() if _belongs(arguments, directory)}
 
 
@@ -96,7 +97,7 @@ def _signal(pid: int, number: signal.Signals) -> None:
 def _belongs(arguments: list[str], directory: Path) -> bool:
     return (
         _is_front_door(arguments, directory)
-        or _is_ministack(arguments, directory)
+        or _is_program(arguments, directory)
         or any(argument.startswith(str(directory / "tmp" / WORKER_PREFIX)) for argument in arguments[1:2])
     )
 
@@ -105,9 +106,11 @@ def _is_front_door(arguments: list[str], directory: Path) -> bool:
     return tuple(arguments[1:4]) == SERVE_ARGUMENTS and str(directory) in arguments[4:]
 
 
-def _is_ministack(arguments: list[str], directory: Path) -> bool:
-    is_ministack = any(Path(argument).name == MINISTACK_PROGRAM for argument in arguments[1:2])
-    return is_ministack and str(directory) in arguments[2:]
+def _is_program(arguments: list[str], directory: Path) -> bool:
+    return (
+        any(Path(argument).name in (MINISTACK_PROGRAM, FORK_SERVER_PROGRAM) for argument in arguments[1:2])
+        and str(directory) in arguments[2:]
+    )
 
 
 def _all(only: int | None = None) -> Iterator[tuple[int, list[str]]]:

@@ -55,7 +55,7 @@ def end_the_group() -> None:
 
 def main() -> None:
     """Serves until SIGTERM."""
-    listener, functions_python, _directory, *options = sys.argv[1:]
+    listener, functions_python, directory, *options = sys.argv[1:]
     from patches import (  # noqa: PLC0415 - a top-level package in this process only
         alarms,
         aliases,
@@ -102,6 +102,7 @@ def main() -> None:
     import uvloop  # noqa: PLC0415
     from ministack.app import app  # noqa: PLC0415
 
+    forked_workers.server.directory = directory
     faulty_deliveries.secret_header[header.decode()] = secret.decode()
     for module in (
         saved_queries,  # before dropped_properties, which watches every handler

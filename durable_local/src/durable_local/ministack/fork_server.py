@@ -1,15 +1,17 @@
 """Starts Lambda workers as forks of a process that has imported boto3: that import is most of a worker's start.
 
-This runs in the interpreter of the functions' environment; MiniStack starts it with the first worker. Its argument is
-the file descriptor of a socket. Each request there is a line of JSON with `program`, `directory` and `environment`, and
-the three standard streams. The answer is the process id of the worker, or 0 where a fork would not be the same as a new
-interpreter: the function brings a module under the name of one that is imported here, has layers, or sets a variable
-that Python reads when it starts.
+This runs in the interpreter of the functions' environment; MiniStack starts it with the first worker. Its arguments are
+the file descriptor of a socket, the stack's directory, and as many characters as a worker's command line may have. Each
+request on the socket is a line of JSON with `program`, `directory` and `environment`, and the three standard streams.
+The answer is the process id of the worker, or 0 where a fork would not be the same as a new interpreter: the function
+brings a module under the name of one that is imported here, has layers, or sets a variable that Python reads when it
+starts.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
@@ -87,12 +89,20 @@ def _fork(streams: list[int]) -> int | None:
 
 
 def _become(request: dict[str, Any]) -> None:
+    _show(f"{sys.executable}\0{request['program']}\0".encode())
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["directory"])
     sys.argv = [request["program"]]
     sys.path.insert(0, str(Path(request["program"]).parent))
     runpy.run_path(request["program"], run_name="__main__")
+
+
+def _show(command: bytes) -> None:
+    """Replaces this process's command line: a stack's workers are found by theirs. See proc(5), `stat`, 48 and 49."""
+    fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    start, size = int(fields[45]), int(fields[46]) - int(fields[45])
+    ctypes.memmove(start, command.ljust(size, b"\0"), size)
 
 
 if __name__ == "__main__":

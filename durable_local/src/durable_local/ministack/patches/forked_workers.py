@@ -15,6 +15,8 @@ from typing import Any
 from .patching import Patch
 
 PROGRAM = Path(__file__).parents[1] / "fork_server.py"
+# <linux/limits.h>: of the path of a worker's program.
+PATH_MAX = 4096
 # <linux/prctl.h>: a process whose parent has ended becomes a child of this one.
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -33,6 +35,8 @@ class ForkServer:
     """The process that forks, started when it is first asked."""
 
     def __init__(self) -> None:
+        self.directory = ""
+        """The stack's, by which the process is recognized as this stack's."""
         self._lock = threading.Lock()
         self._server: socket.socket | None = None
 
@@ -49,7 +53,7 @@ class ForkServer:
         mine, its = socket.socketpair()
         # Closed with the last reference: the socket is the server's only link to this process.
         with its:
-            command = [sys.executable, str(PROGRAM), str(its.fileno())]
+            command = [sys.executable, str(PROGRAM), str(its.fileno()), self.directory, " " * PATH_MAX]
             subprocess.Popen(command, pass_fds=[its.fileno()], stdin=subprocess.DEVNULL)
         return mine
 
