@@ -31,7 +31,7 @@ UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(PY) -m pip co
 	.venv/bin/uv --quiet
 UV_SYNC = $(UV) pip sync --require-hashes --only-binary :all:
 
-.PHONY: help demo fast test check lint types template-lint build audit smoke bench bench-slow bench-console calls contract faults mutants mutation kills why bulk pauses sends up down format docs picture pictures record lock clean
+.PHONY: help demo fast test check lint types template-lint build audit smoke bench bench-slow bench-console calls contract protocol faults mutants mutation kills why bulk pauses sends up down format docs picture pictures record lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
@@ -41,13 +41,17 @@ demo: .venv/.stack ## run real orders through the whole pipeline on a local stac
 	@$(if $(call given,BUNDLE),$(MAKE) build BUILD=.aws-sam/demo ARCHITECTURE=$(HERE))
 	@$(HOLD_INTERRUPT) $(PY) -m tools demo $(if $(call given,BUNDLE),--template .aws-sam/demo/template.yaml)
 
-# On JOBS processes (0: on this one). Six keep two cores busy, because the tests of a stack often wait. The tests of a
+# On JOBS processes (0: on this one). Four keep two cores busy, because the tests of a stack often wait. The tests of a
 # file share their stack, so they stay together. Without --no-loadscope-reorder the files with the fewest tests would come
 # last, and those take longest: tests/conftest.py has the order.
-JOBS ?= 6
+JOBS ?= 4
 BY_FILE := --dist loadfile --no-loadscope-reorder
-test: check ## every check and every test
-	@$(PY) -m pytest -n $(JOBS) $(BY_FILE) $(PYTEST)
+test: check ## every check and every test, but for the model's largest scenarios
+	@$(PY) -m pytest -n $(JOBS) $(BY_FILE) -m 'not large' $(PYTEST)
+
+# After a change of the ledger's protocol. PROTOCOL_SEEDS=n: more random runs of the code beside the model.
+protocol: .venv/.dev ## the model of the ledger's protocol in every scenario, and the code beside it
+	@$(PY) -m pytest -q -n 2 tests/protocol $(PYTEST)
 
 # Fewer examples than `make test`, and without the tests that are marked slow.
 NEEDS_NO_STACK := tests/unit tests/integration tests/protocol tests/template

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsers import button, is_same_page, tab_to
+from browsers import ONLY_COLORS, button, is_same_page, tab_to
 from console_server import served
 from playwright.sync_api import expect
 
@@ -352,13 +352,13 @@ def test_a_console_that_was_started_again_says_so_in_an_old_tab(open_tab, source
         page.close()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_no_violation(open_tab, start, aws_lambda, theme):
+@pytest.mark.parametrize(("theme", "options"), [("light", {}), ("dark", ONLY_COLORS)])
+def test_axe_finds_no_violation(open_tab, start, aws_lambda, theme, options):
     calls_back, failed, waits = start(callback=100), start(fail=True), start(wait=100)
     axe = Axe()
 
     def check(page):
-        found = axe.run(page, options={"resultTypes": ["violations"]})
+        found = axe.run(page, options={"resultTypes": ["violations"], **options})
         assert found.violations_count == 0, found.generate_report()
 
     page = open_tab(color_scheme=theme, viewport={"width": 375, "height": 800}, reduced_motion="reduce")

@@ -106,6 +106,9 @@ SCENARIOS: Mapping[str, Scenario] = {
     "a start under a stray name": Scenario({"A": 1}, {Fault.STRAY: 1, Fault.STOP: 2, Fault.RETRY: 1}),
 }
 
+LARGE = {"stop, timeout and retries", "direct invokes", "all at once", "a direct invoke, and an item is lost"}
+"""Scenarios with many worlds, but almost no situation of their own."""
+
 
 class Wrong(NamedTuple):
     """A broken promise: its kind, and what happened."""

@@ -23,15 +23,12 @@ from hypothesis.stateful import (
 
 from shared.ledger.states import RETRYABLE, TERMINAL
 from tests.protocol.actors import Cancellation, Erasure, Reconciliation, Retrial
-from tests.protocol.explore import SCENARIOS
+from tests.protocol.explore import LARGE, SCENARIOS
 from tests.protocol.followed import LOSSES, MESSAGES, PLENTY, Followed
 from tests.protocol.ledger_model import Rules
 from tests.protocol.paths import covering_paths
 from tests.protocol.paused import before_request
 from tests.protocol.pipeline_model import DELETED, EXPIRES, RUNNING, STOPPED, TIMED_OUT, Fault
-
-LARGE = {"stop, timeout and retries", "direct invokes", "all at once", "a direct invoke, and an item is lost"}
-"""Scenarios with many worlds, but almost no situation of their own."""
 
 SEEDS = range(int(os.environ.get("PROTOCOL_SEEDS", "2")))
 RUNS = 10

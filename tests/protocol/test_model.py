@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 
-from tests.protocol.explore import SCENARIOS, explore, main
+from tests.protocol.explore import LARGE, SCENARIOS, explore, main
 from tests.protocol.ledger_model import Rules
 
 # A removed rule, a scenario that needs it, and the broken promise at the end of the shortest such run.
@@ -44,7 +44,9 @@ def explored_with_all_rules(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.large) if name in LARGE else name for name in SCENARIOS]
+)
 def test_every_promise_holds_in_every_interleaving(name):
     explored = explored_with_all_rules(name)
     assert explored.wrong is None, "\n".join(map(str, explored.path))
