@@ -91,7 +91,7 @@ def test_a_function_with_a_module_of_its_own_gets_its_own_interpreter(start, tmp
     assert start().communicate()[1].split()[3] == "False"
 
 
-@pytest.mark.parametrize("variable", ["PYTHONWARNINGS", "LD_PRELOAD", "_LAMBDA_LAYERS_DIRS"])
+@pytest.mark.parametrize("variable", ["PYTHONWARNINGS", "LD_PRELOAD", "TZ", "_LAMBDA_LAYERS_DIRS"])
 def test_a_variable_that_python_reads_at_its_start_gets_its_own_interpreter(start, variable):
     assert start(**{variable: ""}).communicate()[1].split()[3] == "False"
 

@@ -156,7 +156,7 @@ def test_a_selection_pauses_only_its_executions(operator):
     assert (resumed.action, resumed.what, resumed.result) == (
         "resume",
         "executions: state WAITING",
-        "1 executions resumed",
+        "executions resumed: 1",
     )
     assert operator.ended(first).state == operator.ended(second).state == State.COMPLETED
     assert operator.orders("why", first)["cause"] == "nothing wrong"

@@ -52,7 +52,7 @@ def pause(
         if all or selection != Selection():
             print_notice("pausing executions …")
             paused = pause_executions(connection.running, connection.ledger, selection, job)
-            connection.log.write("pause", str(selection), f"{paused} executions paused by orders:{job}")
+            connection.log.write("pause", str(selection), f"executions paused by orders:{job}: {paused}")
     except PauseFailed as error:
         raise CommandFailed(str(error)) from None
     if json:

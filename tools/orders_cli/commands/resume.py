@@ -44,7 +44,7 @@ def resume(
     if all or job or selection != Selection():
         resumed = resume_executions(connection.running, connection.ledger, selection, job)
         whose = f" that orders:{job} paused" if job else ""
-        connection.log.write("resume", f"{selection}{whose}", f"{resumed} executions resumed")
+        connection.log.write("resume", f"{selection}{whose}", f"executions resumed: {resumed}")
     if all or intake:
         try:
             connection.intake.resume()

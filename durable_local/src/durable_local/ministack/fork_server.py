@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 IMPORTED = ("boto3", "aws_durable_execution_sdk_python", "aws_lambda_powertools", "pydantic")
+# By Python and the C library.
+READ_AT_START = ("PYTHON", "LD_", "LANG", "LC_", "TZ")
 REQUEST_BYTES = 65536
 STREAMS = 3
 
@@ -61,7 +63,7 @@ def _needs_its_own(request: dict[str, Any], own_environment: dict[str, str]) -> 
     return (
         bool(folder & imported)
         or "_LAMBDA_LAYERS_DIRS" in environment
-        or any(name.startswith(("PYTHON", "LD_")) for name in changed)
+        or any(name.startswith(READ_AT_START) for name in changed)
     )
 
 
