@@ -36,7 +36,6 @@ def main() -> None:
     for module in IMPORTED:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
-    own_environment = dict(os.environ)
     gc.collect()
     gc.freeze()
     while True:
@@ -46,7 +45,7 @@ def main() -> None:
         while not data.endswith(b"\n"):
             data += asked.recv(REQUEST_BYTES)
         request = json.loads(data)
-        pid = 0 if _needs_its_own(request, own_environment) else _fork(streams)
+        pid = 0 if _needs_its_own(request) else _fork(streams)
         if pid is None:
             asked.close()
             return _become(request)
@@ -55,9 +54,9 @@ def main() -> None:
         asked.sendall(b"%d\n" % pid)
 
 
-def _needs_its_own(request: dict[str, Any], own_environment: dict[str, str]) -> bool:
+def _needs_its_own(request: dict[str, Any]) -> bool:
     environment = request["environment"]
-    changed = {name for name, value in environment.items() if own_environment.get(name) != value}
+    changed = {name for name, value in environment.items() if os.environ.get(name) != value}
     folder = {path.name.partition(".")[0] for path in Path(request["directory"]).iterdir()}
     imported = {name.partition(".")[0] for name in sys.modules}
     return (
