@@ -212,6 +212,24 @@ def test_an_action_that_lambda_refuses_says_why(open_tab, start, aws_lambda, rec
     assert "expired" in recorded[-1][2]
 
 
+CLOSE_AT_ONCE = """
+    button => new Promise(swapped => {
+        const question = document.getElementById("question");
+        new MutationObserver(() => question.close()).observe(question, {childList: true, subtree: true});
+        document.addEventListener("htmx:finally:swap", ({detail}) => {
+            if (question.contains(detail.ctx.target)) swapped(question.open);
+        });
+        button.click();
+    })
+"""
+"""Closes a question when its text is in the page, which is before htmx says so. Returns whether it is open at the end."""
+
+
+def test_a_question_that_is_closed_as_soon_as_it_shows_stays_closed(open_tab, start):
+    page = open_tab(start(callback=100).path)
+    assert button(page, "Send success…").evaluate(CLOSE_AT_ONCE) is False
+
+
 def test_pause_resume_and_stop_by_keyboard_alone(open_tab, start, get, eventually):
     execution = start(wait=100)
     page = open_tab(f"/executions?prefix={execution.name}")

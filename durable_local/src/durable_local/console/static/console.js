@@ -39,12 +39,14 @@ document.addEventListener("console-instance", (event) => {
   if (event.detail.data !== document.body.dataset.instance) connection("restarted");
 });
 
-document.addEventListener("htmx:after:swap", ({detail}) => {
-  const question = byId("question");
-  // Not when the page behind it was updated: that would take the focus from a field.
-  if (detail.ctx.target !== byId("question-content")) return;
-  if (!question.open) question.showModal();
-  question.querySelector("[autofocus]")?.focus();
+// A question opens before its text is there: Escape, pressed as soon as the text shows, closes it for good. Not when the
+// page behind it was updated: that would take the focus from a field.
+const isQuestion = ({detail}) => detail.ctx.target === byId("question-content");
+document.addEventListener("htmx:before:swap", (event) => {
+  if (isQuestion(event) && !byId("question").open) byId("question").showModal();
+});
+document.addEventListener("htmx:after:swap", (event) => {
+  if (isQuestion(event)) byId("question").querySelector("[autofocus]")?.focus();
 });
 byId("question").addEventListener("close", () => byId("question-content").replaceChildren());
 
