@@ -222,7 +222,7 @@ CLOSE_AT_ONCE = """
         button.click();
     })
 """
-"""Closes a question when its text is in the page, which is before htmx says so. Returns whether it is open at the end."""
+"""Closes a question when its text is in the page, before htmx says so. Returns whether it is open at the end."""
 
 
 def test_a_question_that_is_closed_as_soon_as_it_shows_stays_closed(open_tab, start):

@@ -132,18 +132,43 @@ def test_pages_have_each_order_once_in_order_also_within_one_millisecond(dynamod
     assert [order.updated_at for order in seen] == sorted((order.updated_at for order in seen), reverse=newest_first)
 
 
-def test_a_page_compares_what_is_not_in_the_index_and_looks_at_no_more_than_it_may(dynamodb, some_orders):
-    def first(selection=Selection(), **more):  # noqa: B008 (frozen)
-        return page(dynamodb, "LedgerTable", selection, newest_first=False, **more)
+def test_a_page_compares_what_the_index_is_not_sorted_by(dynamodb, some_orders):
+    def first(**conditions):
+        return ids(page(dynamodb, "LedgerTable", Selection(**conditions), newest_first=False).orders)
 
-    assert ids(first(prefix="B").orders) == ["B"]
-    assert ids(first(Selection(customer="CUST-1")).orders) == ["B", "A"]
-    assert ids(first(Selection(error="EnrichmentRejected")).orders) == ["A"]
-    assert first(Selection((State.WAITING,), error="EnrichmentRejected")).orders == ()
-    some = first(prefix="A", most=2)
-    assert (some.orders, some.looked_at) == ((), 2)
-    rest = first(prefix="A", cursor=some.cursor)
-    assert (ids(rest.orders), rest.cursor) == (["A"], None)
+    assert first(prefix="B") == ["B"]
+    assert first(prefix="B", customer="CUST-2") == []
+    assert first(customer="CUST-1") == ["B", "A"]
+    assert first(error="EnrichmentRejected") == ["A"]
+    assert first(states=(State.WAITING,), error="EnrichmentRejected") == []
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_a_page_that_compared_what_it_may_has_a_next_one(dynamodb, ledger, newest_first, monkeypatch):
+    monkeypatch.setattr("tools.operations.selection._COMPARED_AT_ONCE", 3)
+    for number in range(60):
+        claim(ledger, f"ORDER-{number:02}", f"CUST-{number % 20}")
+    found, cursor, pages = [], None, 0
+    while pages == 0 or cursor:
+        some = page(
+            dynamodb,
+            "LedgerTable",
+            Selection((State.ENRICHING,), customer="CUST-7"),
+            newest_first=newest_first,
+            cursor=cursor,
+            most=10,
+        )
+        assert some.looked_at <= 4 * 3
+        found, cursor, pages = [*found, *ids(some.orders)], some.cursor, pages + 1
+    assert found == ["ORDER-47", "ORDER-27", "ORDER-07"][:: 1 if newest_first else -1]
+    assert pages > 2
+
+
+def test_dynamodb_sends_only_orders_of_the_customer(dynamodb, some_orders):
+    sent = []
+    dynamodb.meta.events.register("after-call.dynamodb.Query", lambda parsed, **_: sent.extend(parsed["Items"]))
+    page(dynamodb, "LedgerTable", Selection(customer="CUST-2"))
+    assert [item["orderId"]["S"] for item in sent] == ["C"]
 
 
 def test_a_count_of_open_orders_stops(ledger, dynamodb):

@@ -7,7 +7,7 @@ The first pages are read together: one after the other, those of all states took
 import heapq
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,6 +36,7 @@ class Selection:
     """Which orders: all conditions that are set must hold. No states means every state.
 
     `before` and `since` are times in the ledger's format: an order last moved before one, and at or after the other.
+    `prefix` is the beginning of the order's id.
     """
 
     states: tuple[State, ...] = ()
@@ -43,6 +44,12 @@ class Selection:
     error: str | None = None
     before: str | None = None
     since: str | None = None
+    prefix: str = ""
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether some of the items that a query reads do not hold: the index has state and time as its keys."""
+        return bool(self.customer or self.error or self.prefix)
 
 
 @dataclass(frozen=True)
@@ -71,13 +78,17 @@ def selected(
     once in each of the two states.
     """
     reading = _Shards(client, table, selection, newest_first, read_at_once or _PAGE)
-    shards = [reading.orders(state, shard) for state in _states(selection) for shard in state_shards(state)]
-    # The first order can be in any shard, and all states have 40.
-    begun = list(_READERS.map(_begun, shards))
-    yield from heapq.merge(*begun, key=lambda order: order.updated_at, reverse=newest_first)
+    yield from (each for each in reading.merged() if isinstance(each, SelectedOrder))
 
 
-def _begun(orders: Iterator[SelectedOrder]) -> Iterator[SelectedOrder]:
+@dataclass(frozen=True)
+class _ReadTo:
+    """All orders of one shard up to this time have been read, and the next ones need another query."""
+
+    updated_at: str
+
+
+def _begun(orders: Iterator[SelectedOrder | _ReadTo]) -> Iterator[SelectedOrder | _ReadTo]:
     """The same orders, of which the first page has been read."""
     return chain(list(islice(orders, 1)), orders)
 
@@ -96,38 +107,34 @@ def page(
     table: str,
     selection: Selection,
     *,
-    prefix: str = "",
     newest_first: bool = True,
     cursor: str | None = None,
     size: int = 50,
     most: int = 1_000,
 ) -> Page:
-    """At most `size` orders after `cursor`, of at most `most` that are looked at.
+    """At most `size` orders after `cursor`. No shard is asked again after `most` items were compared.
 
-    The index has state and time as its keys. Customer, error and `prefix`, the beginning of the order's id, are
-    compared after the read: a page can have few orders, or none, and still a next one.
+    So a page can have few orders, or none, and still a next one.
     """
     after, *known = (cursor or "").split(",")
-    bounds = {} if not after else {"before": f"{after}{_NEXT}"} if newest_first else {"since": after}
-    read = replace(selection, states=_states(selection), customer=None, error=None, **bounds)
-    compared = bool(prefix or selection.customer or selection.error)
-    at_once = _COMPARED_AT_ONCE if compared else _SHOWN_AT_ONCE
+    bounds: dict[str, Any] = {} if not after else {"before": f"{after}{_NEXT}"} if newest_first else {"since": after}
+    at_once = _COMPARED_AT_ONCE if selection.is_compared else _SHOWN_AT_ONCE
+    reading = _Shards(client, table, replace(selection, **bounds), newest_first, at_once)
     found: list[SelectedOrder] = []
-    looked_at = 0
-    if not read.states:
-        return Page((), 0, None)
-    for order in selected(client, table, read, newest_first=newest_first, read_at_once=at_once):
-        if order.updated_at == after and order.order_id in known:
+    following = None
+    for each in reading.merged():
+        order = each if isinstance(each, SelectedOrder) else None
+        if order and order.updated_at == after and order.order_id in known:
             continue
-        if len(found) == size or looked_at == most:
-            return Page(tuple(found), looked_at, ",".join([after, *known]))
-        looked_at += 1
-        if order.updated_at != after:
-            after, known = order.updated_at, []
-        known.append(order.order_id)
-        if order.order_id.startswith(prefix) and _holds(selection, order):
+        if len(found) < size and each.updated_at != after:
+            after, known = each.updated_at, []
+        if len(found) == size or (not order and selection.is_compared and sum(reading.looked_at) >= most):
+            following = ",".join([after, *known])
+            break
+        if order:
+            known.append(order.order_id)
             found.append(order)
-    return Page(tuple(found), looked_at, None)
+    return Page(tuple(found), sum(reading.looked_at), following)
 
 
 def _states(selection: Selection) -> tuple[State, ...]:
@@ -138,31 +145,57 @@ def _states(selection: Selection) -> tuple[State, ...]:
 
 @dataclass(frozen=True)
 class _Shards:
+    """The shards of the selected states. `looked_at`: how many items each query has read."""
+
     client: "DynamoDBClient"
     table: str
     selection: Selection
     newest_first: bool
     at_once: int
+    looked_at: list[int] = field(default_factory=list)
 
-    def orders(self, state: State, shard: str) -> Iterator[SelectedOrder]:
-        """The selected orders of one partition of the index."""
-        condition, bounds = "stateShard = :shard", {}
-        if self.selection.since is not None or self.selection.before is not None:
-            # Z sorts after every digit. BETWEEN includes its bounds; `_holds` excludes `before`.
-            condition += " AND updatedAt BETWEEN :since AND :before"
-            bounds = {":since": self.selection.since or "0", ":before": self.selection.before or "Z"}
+    def merged(self) -> Iterator[SelectedOrder | _ReadTo]:
+        """The selected orders of all shards, in order."""
+        shards = [self._orders(state, shard) for state in _states(self.selection) for shard in state_shards(state)]
+        # The first order can be in any shard, and all states have 40.
+        begun = list(_READERS.map(_begun, shards))
+        return heapq.merge(*begun, key=lambda each: each.updated_at, reverse=self.newest_first)
+
+    def _orders(self, state: State, shard: str) -> Iterator[SelectedOrder | _ReadTo]:
         pages = self.client.get_paginator("query").paginate(
             TableName=self.table,
             IndexName=ORDERS_INDEX,
-            KeyConditionExpression=condition,
-            ExpressionAttributeValues=marshalled({":shard": shard, **bounds}),
             ScanIndexForward=not self.newest_first,
             PaginationConfig={"PageSize": self.at_once},
+            **self._conditions(shard),
         )
         for items in pages:
+            self.looked_at.append(items["ScannedCount"])
             for order in _orders(self.client, self.table, state, items["Items"]):
                 if _holds(self.selection, order):
                     yield order
+            if last := items.get("LastEvaluatedKey"):
+                yield _ReadTo(last["updatedAt"]["S"])
+
+    def _conditions(self, shard: str) -> dict[str, Any]:
+        """What DynamoDB itself compares. An order of an older release has its error in the item alone."""
+        asked, key, compared = self.selection, ["stateShard = :shard"], []
+        values = {":shard": shard}
+        if asked.since is not None or asked.before is not None:
+            # Z sorts after every digit. BETWEEN includes its bounds; `_holds` excludes `before`.
+            key.append("updatedAt BETWEEN :since AND :before")
+            values |= {":since": asked.since or "0", ":before": asked.before or "Z"}
+        if asked.customer is not None:
+            compared.append("customerId = :customer")
+            values[":customer"] = asked.customer
+        if asked.prefix:
+            compared.append("begins_with(orderId, :prefix)")
+            values[":prefix"] = asked.prefix
+        conditions = {"KeyConditionExpression": key, "FilterExpression": compared}
+        return {
+            "ExpressionAttributeValues": marshalled(values),
+            **{name: " AND ".join(parts) for name, parts in conditions.items() if parts},
+        }
 
 
 def _orders(client: "DynamoDBClient", table: str, state: State, items: list[Any]) -> Iterator[SelectedOrder]:
@@ -184,8 +217,6 @@ def _orders(client: "DynamoDBClient", table: str, state: State, items: list[Any]
 
 
 def _holds(selection: Selection, order: SelectedOrder) -> bool:
-    return (
-        (selection.customer is None or order.customer == selection.customer)
-        and (selection.error is None or order.error_type == selection.error)
-        and (selection.before is None or order.updated_at < selection.before)
+    return (selection.error is None or order.error_type == selection.error) and (
+        selection.before is None or order.updated_at < selection.before
     )

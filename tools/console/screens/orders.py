@@ -85,6 +85,7 @@ class Chosen:
             self.error or None,
             before=timestamp(before) if before else None,
             since=timestamp(since) if since else None,
+            prefix=self.id,
         )
 
     @property
@@ -128,7 +129,6 @@ def _found(desk: Desk, chosen: Chosen) -> dict[str, Any]:
         connection.dynamodb,
         connection.outputs["LedgerTableName"],
         chosen.selection,
-        prefix=chosen.id,
         newest_first=not chosen.sort,
         cursor=chosen.cursor or None,
     )

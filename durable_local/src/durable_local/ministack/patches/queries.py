@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 DYNAMODB = "ministack.services.dynamodb"
 COMPARATORS = {"EQ", "NE", "LT", "LE", "GT", "GE"}
+NAMES = {"IDENT", "NAME_REF"}
+BEGINS = "begins_with"
+ARGUMENTS_OF_BEGINS = {(name, "COMMA", "VALUE_REF", "RPAREN") for name in NAMES}
 
 Comparison = tuple[str, str, Any]
 """An attribute, an operator, and the value that the attribute is compared with."""
@@ -58,7 +61,10 @@ def evaluate(original: Original, expression: Any, item: Any, values: Any, names:
     if comparisons is None:
         return original(expression, item, values, names, *slot, **named)
     compared, attributes = compare.get(), item or {}
-    return all(compared(attributes.get(name), operator, value) for name, operator, value in comparisons)
+    return all(
+        _begins(attributes.get(name), value) if operator == BEGINS else compared(attributes.get(name), operator, value)
+        for name, operator, value in comparisons
+    )
 
 
 @patch.replaces(DYNAMODB, "_query")
@@ -139,7 +145,7 @@ class _Partitions:
         found: list[tuple[str, Any]] = []
         for attribute, operator, value in comparisons_of(expression, values, names) or [("", "", None)]:
             kind = dict(self._names).get(attribute)
-            if attribute in self._ranges and operator != "<>" and kind in (value or {}):
+            if attribute in self._ranges and operator not in {"<>", BEGINS} and kind in (value or {}):
                 found.append((operator, order_value.call({attribute: value}, attribute, kind)))
             elif attribute not in self._hashes:
                 return None
@@ -167,16 +173,25 @@ def comparisons_of(expression: str, values: dict[str, Any], names: dict[str, str
     found: list[Comparison] = []
     for clause in clauses_of.call(tokenize.call(expression or "")):
         kinds, texts = zip(*clause, strict=True)
-        if kinds[0] not in {"IDENT", "NAME_REF"} or texts[0].upper() == "NOT":
+        if kinds[0] not in NAMES or texts[0].upper() == "NOT":
             return None
-        attribute = names.get(texts[0], texts[0]) if kinds[0] == "NAME_REF" else texts[0]
-        if len(kinds) == 3 and kinds[1] in COMPARATORS and kinds[2] == "VALUE_REF":
+        attribute = names.get(texts[0], texts[0])
+        if kinds[1:2] == ("LPAREN",):
+            value = values.get(texts[-2])
+            if texts[0] != BEGINS or kinds[2:] not in ARGUMENTS_OF_BEGINS or "S" not in (value or {}):
+                return None
+            found.append((names.get(texts[2], texts[2]), BEGINS, value))
+        elif len(kinds) == 3 and kinds[1] in COMPARATORS and kinds[2] == "VALUE_REF":
             found.append((attribute, texts[1], values.get(texts[2])))
         elif kinds[1:] == ("IDENT", "VALUE_REF", "IDENT", "VALUE_REF") and texts[1].upper() == "BETWEEN":
             found += [(attribute, ">=", values.get(texts[2])), (attribute, "<=", values.get(texts[4]))]
         else:
             return None
     return found or None
+
+
+def _begins(attribute: dict[str, Any] | None, value: dict[str, Any]) -> bool:
+    return attribute is not None and "S" in attribute and attribute["S"].startswith(value["S"])
 
 
 def _values(entry: tuple[Any, Key]) -> Any:
