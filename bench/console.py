@@ -315,9 +315,8 @@ def _timing(browser: Tabs, pids: Sequence[int], screen: str, path: str) -> _Timi
 def _processes(stack: LocalStack, console: int) -> tuple[int, int, int]:
     """The process ids of the console, the front door and MiniStack."""
     directory = stack.settings.directory
-    front_door = processes.front_door_of(directory)
-    (ministack,) = {*processes.of_stack(directory)} - {front_door, *processes.workers(directory)}
-    if front_door is None:
+    front_door, ministack = processes.front_door_of(directory), processes.ministack_of(directory)
+    if front_door is None or ministack is None:
         raise RuntimeError("the stack has ended")
     return console, front_door, ministack
 

@@ -70,7 +70,8 @@ def test_a_killed_front_door_leaves_no_process_and_no_port(loaded, eventually):
         aws_lambda.invoke(FunctionName=loaded.outputs["Durable"], InvocationType="Event", Payload=b'{"wait": 30}')
     directory = loaded.settings.directory
     mine = processes.of_stack(directory)
-    assert len(mine) > 2  # front door, MiniStack, workers
+    parents = {int(status_of(worker)["PPid"]) for worker in processes.workers(directory)}
+    assert parents == {processes.ministack_of(directory)} < {*mine}
     ports = listening(mine)
     assert loaded.settings.port in ports
 
@@ -82,7 +83,7 @@ def test_a_killed_front_door_leaves_no_process_and_no_port(loaded, eventually):
 
 def held_by(pid):
     """A process's resident memory, threads and open files."""
-    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    status = status_of(pid)
     return {
         "bytes": int(status["VmRSS"].split()[0]) * 1024,
         "threads": int(status["Threads"]),
@@ -115,3 +116,7 @@ def listening(pids):
         if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
             ports.add(int(fields[1].rpartition(":")[2], 16))
     return ports
+
+
+def status_of(pid):
+    return dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())

@@ -39,8 +39,12 @@ def of_stack(directory: Path) -> dict[int, list[str]]:
 
 def front_door_of(directory: Path) -> int | None:
     """The process id of the stack's front door, if it runs."""
-    serving = [pid for pid, arguments in of_stack(directory).items() if _is_front_door(arguments, directory)]
-    return serving[0] if serving else None
+    return next((pid for pid, arguments in of_stack(directory).items() if _is_front_door(arguments, directory)), None)
+
+
+def ministack_of(directory: Path) -> int | None:
+    """The process id of the stack's MiniStack, if it runs."""
+    return next((pid for pid, arguments in _all() if _is_program(arguments, directory, MINISTACK_PROGRAM)), None)
 
 
 def end(directory: Path, timeout_seconds: float = 30) -> End:
@@ -97,7 +101,8 @@ def _signal(pid: int, number: signal.Signals) -> None:
 def _belongs(arguments: list[str], directory: Path) -> bool:
     return (
         _is_front_door(arguments, directory)
-        or _is_program(arguments, directory)
+        or _is_program(arguments, directory, MINISTACK_PROGRAM)
+        or _is_program(arguments, directory, FORK_SERVER_PROGRAM)
         or any(argument.startswith(str(directory / "tmp" / WORKER_PREFIX)) for argument in arguments[1:2])
     )
 
@@ -106,11 +111,8 @@ def _is_front_door(arguments: list[str], directory: Path) -> bool:
     return tuple(arguments[1:4]) == SERVE_ARGUMENTS and str(directory) in arguments[4:]
 
 
-def _is_program(arguments: list[str], directory: Path) -> bool:
-    return (
-        any(Path(argument).name in (MINISTACK_PROGRAM, FORK_SERVER_PROGRAM) for argument in arguments[1:2])
-        and str(directory) in arguments[2:]
-    )
+def _is_program(arguments: list[str], directory: Path, program: str) -> bool:
+    return any(Path(argument).name == program for argument in arguments[1:2]) and str(directory) in arguments[2:]
 
 
 def _all(only: int | None = None) -> Iterator[tuple[int, list[str]]]:
