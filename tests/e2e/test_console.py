@@ -502,6 +502,32 @@ def test_a_refused_action_says_why_and_is_in_the_log(http_of, stopped, log):
     assert (action, result.partition(":")[0]) == ("cancel", "IllegalTransition")
 
 
+def test_an_action_without_permission_is_in_the_log_and_one_that_cannot_be_logged_says_so(
+    http_of, stack, pipeline, waiting, log
+):
+    order_id = waiting()
+
+    def act_without(service, operation, action):
+        refused = Fail(400, "AccessDeniedException", f"not authorized to perform: {service}:{operation}")
+        rule = stack.faults.add(Rule(refused, service, operation))
+        try:
+            return http_of("POST", "/orders/act", action=action, id=order_id).text
+        finally:
+            stack.faults.release(rule)
+
+    assert "may not call ResumeDurableExecution" in act_without("lambda", "ResumeDurableExecution", "resume")
+    ((action, result),) = log(order_id)
+    assert (action, result.partition(".")[0]) == (
+        "resume",
+        "No permission: These credentials may not call ResumeDurableExecution",
+    )
+    answer = act_without("dynamodb", "PutItem", "resume")
+    assert "This is not in the operations log" in answer
+    assert f"resume, {order_id}: is resumed" in answer
+    assert pipeline.ended(order_id).state is State.COMPLETED
+    assert len(log(order_id)) == 1
+
+
 def test_an_order_is_paused_resumed_and_stopped(http_of, pipeline, waiting, log):
     order_id = waiting()
     assert "is resumed" in http_of("POST", "/orders/act", action="resume", id=order_id).text

@@ -1,9 +1,10 @@
 """What the screens read and act on: the connection of `orders`, for a console that outlives a local stack."""
 
+import logging
 import os
 import shlex
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +23,8 @@ from tools.orders_cli.failure import CommandFailed
 from tools.pipeline import SETTINGS
 
 NEEDED: Final = "The role needs the stack's managed policy OrdersOperatorPolicy: docs/operations.md."
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,32 @@ class Desk:
         return [clock(stack.settings)] if stack and stack.settings.time_scale != 1 else []
 
     def record(self, action: str, what: str, result: str) -> None:
-        """Add a line to the operations log."""
-        self.connection.log.write(action, what, result)
+        """Add a line to the operations log. Raises NotShown, with the line, if that cannot be written."""
+        try:
+            with explained():
+                self.connection.log.write(action, what, result)
+        except FAILURES as error:
+            problem = problem_of(error)
+            line = f"{action}, {what}: {result.rstrip('.')}"
+            raise NotShown("This is not in the operations log", f"{line}. {problem.title}: {problem.text}") from error
+
+    def record_if_possible(self, action: str, what: str, result: str) -> None:
+        """`record` of what no page waits for, or of a failure that is shown anyway."""
+        try:
+            self.record(action, what, result)
+        except NotShown as error:
+            logger.warning("%s", error)
+
+    @contextmanager
+    def action(self, action: str, what: str) -> Iterator[None]:
+        """`explained`, for an action: its failure becomes a line of the operations log too."""
+        try:
+            with explained():
+                yield
+        except FAILURES as error:
+            problem = problem_of(error)
+            self.record_if_possible(action, what, f"{problem.title}: {problem.text}")
+            raise
 
     def command(self, *words: str) -> str:
         """A command of `orders` or `aws` for a shell, with the options that this console was started with."""
@@ -76,11 +103,8 @@ class Desk:
 
 
 @contextmanager
-def explained(record: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Errors of the pipeline and of `orders` become problems that a page can show.
-
-    `record` gets the text of one that an action was refused with.
-    """
+def explained() -> Iterator[None]:
+    """Errors of the pipeline and of `orders` become problems that a page can show."""
     try:
         yield
     except CommandFailed as error:
@@ -90,8 +114,6 @@ def explained(record: Callable[[str], None] | None = None) -> Iterator[None]:
             raise _needs_policy(error) from error
         raise
     except OrderError as error:
-        if record:
-            record(f"{type(error).__name__}: {error}")
         cause = error.__cause__
         if isinstance(cause, FAILURES):
             raise (_needs_policy(cause) if is_denied(cause) else cause) from error

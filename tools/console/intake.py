@@ -12,7 +12,7 @@ from starlette.routing import Route
 from durable_local.console import ask, outcome
 from durable_local.console.pages import form
 from durable_local.console.problem import FAILURES, problem_of
-from tools.console.desk import Desk, explained
+from tools.console.desk import Desk
 from tools.console.kept import Kept
 from tools.operations.pause import PauseFailed
 
@@ -46,13 +46,13 @@ def intake_routes(desk: Desk, shown: Kept[Any]) -> Sequence[Route]:
             return outcome(request, title="Refused", text="There is no such action.", is_error=True)
 
         def resume() -> str:
-            with explained():
+            with desk.action("resume", "intake"):
                 desk.connection.intake.resume()
-                desk.record("resume", "intake", "is resumed")
+            desk.record("resume", "intake", "is resumed")
             return "Intake is resumed."
 
         def pause() -> str:
-            with explained():
+            with desk.action("pause", "intake"):
                 intake = desk.connection.intake
             # It ends when ingest is idle, which can take minutes.
             threading.Thread(target=_pause, args=(desk, intake, shown), daemon=True).start()
@@ -75,5 +75,5 @@ def _pause(desk: Desk, intake: Any, shown: Kept[Any]) -> None:
         result = "is paused"
     except (PauseFailed, *FAILURES) as error:
         result = f"is not paused: {error}"
-    desk.record("pause", "intake", result)
+    desk.record_if_possible("pause", "intake", result)
     shown.forget()

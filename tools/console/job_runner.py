@@ -6,7 +6,7 @@ from typing import Final
 
 from durable_local.console.problem import FAILURES, problem_of
 from reconciler.pace import Pace
-from tools.console.desk import Desk, explained
+from tools.console.desk import Desk
 from tools.operations.bulk import action_of
 from tools.operations.jobs import ACTIONS_PER_SECOND, Job
 from tools.orders_cli.bulk import counted
@@ -42,8 +42,9 @@ class JobRunner:
         return self._stopped.get(handle)
 
     def _run(self, job: Job, connection: Connection) -> None:
+        what = f"job {job.handle}: {job.chosen}"
         try:
-            with explained():
+            with self._desk.action(job.action, what):
                 act = action_of(job, connection.ledger, connection.executions, connection.running)
                 for _ in connection.jobs.run(job, act, self._pace):
                     pass
@@ -51,7 +52,7 @@ class JobRunner:
                 text = ", ".join(
                     f"{count} {name}" for name, count in counted(connection.jobs.counts(job.handle)).items()
                 )
-                connection.log.write(job.action, f"job {job.handle}: {job.chosen}", f"{ended.status}: {text}")
+            self._desk.record_if_possible(job.action, what, f"{ended.status}: {text}")
         except FAILURES as error:
             problem = problem_of(error)
             self._stopped[job.handle] = f"{problem.title}: {problem.text}"

@@ -149,7 +149,7 @@ class _Panels:
         """Check the ledger in the background, once at a time."""
         if self._check and self._check.ended is None:
             return "A check runs already. The page shows its result."
-        with explained():
+        with self._desk.action("check", "ledger"):
             ledger = self._desk.connection.ledger_items
         self._check = Check(datetime.now(UTC))
         threading.Thread(target=self._run_check, args=(self._check, ledger), daemon=True).start()
@@ -157,10 +157,10 @@ class _Panels:
 
     def start_sweep(self) -> str:
         """Let the sweep run now."""
-        with explained(lambda why: self._desk.record("sweep", SWEPT, why)):
+        with self._desk.action("sweep", SWEPT):
             connection = self._desk.connection
             start_sweep(connection.aws_lambda, connection.outputs["OrderSweepArn"])
-            self._desk.record("sweep", SWEPT, "started")
+        self._desk.record("sweep", SWEPT, "started")
         for panel in self._panels.values():
             panel.forget()
         return "The sweep runs. The page shows what it did."
@@ -178,10 +178,7 @@ class _Panels:
             logger.exception("the ledger cannot be checked")
             running.problem = result = f"The console has an error ({type(error).__name__})."
         running.ended = datetime.now(UTC)
-        try:
-            self._desk.record("check", "ledger", result)
-        except FAILURES:
-            logger.warning("the operations log has no line about a check", exc_info=True)
+        self._desk.record_if_possible("check", "ledger", result)
         self._panels["operations"].forget()
 
     def _read_operations(self) -> list[Operation]:

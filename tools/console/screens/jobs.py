@@ -139,14 +139,12 @@ class _Views:
                 )
             if not found.orders:
                 raise NotShown("Nothing was done", "No order is in a state for this any more.")
-            with explained():
+            with self.desk.action(action, found.chosen):
                 connection = self.desk.connection
                 job = connection.jobs.create(
                     action, connection.caller, found.chosen, found.orders, given.get("reason") or None
                 )
-                connection.log.write(
-                    action, f"job {job.handle}: {found.chosen}", f"{len(found.orders)} orders selected"
-                )
+            self.desk.record(action, f"job {job.handle}: {found.chosen}", f"{len(found.orders)} orders selected")
             return job
 
         try:
@@ -203,26 +201,27 @@ class _Views:
     async def act(self, request: Request) -> Response:
         given = await form(request)
         action, handle = given.get("action", ""), given.get("handle", "")
+        if action not in JOB_ACTIONS:
+            return outcome(request, title="Refused", text="There is no such action.", is_error=True)
+        what = f"job {handle}"
 
         def run() -> str:
-            with explained():
-                connection = self.desk.connection
-                job = connection.jobs.get(handle)
-                if job is None or action not in JOB_ACTIONS:
-                    raise NotShown("Nothing was done", "There is no such job, or no such action.")
+            with self.desk.action(action, what):
+                jobs = self.desk.connection.jobs
+                job = jobs.get(handle)
+                if job is None:
+                    raise NotShown("Nothing was done", "There is no such job.")
                 if action == "abort":
-                    if not connection.jobs.abort(handle):
+                    if not jobs.abort(handle):
                         raise NotShown("Nothing was done", f"The job is {job.status} already.")
-                    connection.log.write("abort", f"job {handle}", "no further action begins")
+                    self.desk.record(action, what, "no further action begins")
                     return "No further action begins. What was done stays done."
-                may = job.status is JobStatus.RUNNING or (
-                    job.status is JobStatus.ABORTED and connection.jobs.reopen(handle)
-                )
+                may = job.status is JobStatus.RUNNING or (job.status is JobStatus.ABORTED and jobs.reopen(handle))
                 if not may:
                     raise NotShown(
                         "Nothing was done", f"The job is {job.status}, or not all of its orders were written."
                     )
-                connection.log.write("resume", f"job {handle}", "resumed")
+                self.desk.record(action, what, "resumed")
                 self.runner.start(job)
             return "The job continues with the orders that are left."
 

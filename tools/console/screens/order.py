@@ -101,10 +101,10 @@ class _Views:
         return await self._done(request, action.title, lambda: self._run(action, order_id, given))
 
     def _run(self, action: OrderAction, order_id: str, given: Mapping[str, str]) -> str:
-        with explained(lambda why: self.desk.record(action.name, order_id, why)):
+        with self.desk.action(action.name, order_id):
             text = action.run(self.desk.connection, order_id, given)
-            self.desk.record(action.name, order_id, text)
-            return f"{order_id}: {text}."
+        self.desk.record(action.name, order_id, text)
+        return f"{order_id}: {text}."
 
     async def _done(self, request: Request, title: str, run: Any) -> Response:
         try:
@@ -150,7 +150,7 @@ class _Views:
 
     def _retry(self, order_id: str, corrected: Order, given: Mapping[str, str]) -> str:
         seen = given.get("attempt", "")
-        with explained(lambda why: self.desk.record("retry", order_id, why)):
+        with self.desk.action("retry", order_id):
             connection = self.desk.connection
             started = retry(
                 order_id,
@@ -159,9 +159,9 @@ class _Views:
                 corrected,
                 of_attempt=int(seen) if seen.isdecimal() else None,
             )
-            text = f"attempt {started.attempt}, executionArn {started.execution_arn}, with an edited order"
-            self.desk.record("retry", order_id, text)
-            return f"{order_id}: {text}."
+        text = f"attempt {started.attempt}, executionArn {started.execution_arn}, with an edited order"
+        self.desk.record("retry", order_id, text)
+        return f"{order_id}: {text}."
 
 
 def _checked(text: str, order_id: str) -> tuple[Order | None, list[tuple[str, str]]]:

@@ -408,7 +408,7 @@ class _Views:
         """Send these messages to the queue that they return to. Each that was sent is in the log."""
         new: list[str] = []
         done: list[str] = []
-        with explained(lambda why: self._desk.record(self._verb(source), source.what, why)):
+        with self._desk.action(self._verb(source), source.what):
             connection, queue = self._desk.connection, self._queue(source)
             back = connection.outputs[source.back]
             with queue.sample(MOST, ids) as found:
@@ -435,28 +435,29 @@ class _Views:
         return "redrive" if source.is_dead else "resend"
 
     def _purge(self, name: str, source: Source, _ids: list[str]) -> str:
-        with explained(lambda why: self._desk.record("purge", source.what, why)):
+        with self._desk.action("purge", source.what):
             self._queue(source).purge()
-            self._desk.record("purge", source.what, "purged")
+        self._desk.record("purge", source.what, "purged")
         self._looks.pop(name, None)
         return f"{source.title}: all messages are deleted. SQS takes up to a minute."
 
     def _redrive(self, name: str, source: Source, _ids: list[str]) -> str:
-        with explained():
+        with self._desk.action("redrive", source.what):
             connection = self._desk.connection
             dead, alive = self._queue(source), Queue(connection.sqs, connection.outputs[source.back])
-            self._desk.record("redrive", source.what, "started")
+        self._desk.record("redrive", source.what, "started")
         self._moves[name] = Moved("RUNNING", 0)
         threading.Thread(target=self._move, args=(name, source, dead, alive), daemon=True).start()
         return "SQS moves the messages. The page shows how many; the operations log gets a line at the end."
 
     def _move(self, name: str, source: Source, dead: Queue, alive: Queue) -> None:
         try:
-            for moved in redrive(dead, alive, REDRIVE_PER_SECOND):
-                self._moves[name] = moved
-                self._depths.forget()
+            with self._desk.action("redrive", source.what):
+                for moved in redrive(dead, alive, REDRIVE_PER_SECOND):
+                    self._moves[name] = moved
+                    self._depths.forget()
             self._looks.pop(name, None)
-            self._desk.record("redrive", source.what, f"{moved.status}: {moved.messages} moved")
+            self._desk.record_if_possible("redrive", source.what, f"{moved.status}: {moved.messages} moved")
         except FAILURES as error:
             self._moves[name] = f"{problem_of(error).title}: {problem_of(error).text}"
             logger.warning("the redrive of %s cannot be followed", source.what, exc_info=True)

@@ -187,10 +187,7 @@ class _Views:
         sending.is_running = False
         result = f"{sending.sent} sent, {sending.bad} bad lines, {len(sending.unsent)} not sent"
         stopped = f"; stopped: {sending.problem}" if sending.problem else ""
-        try:
-            self._desk.record("send", f"{len(sending.orders)} orders", result + stopped)
-        except FAILURES:
-            logger.warning("the operations log has no line about a send", exc_info=True)
+        self._desk.record_if_possible("send", f"{len(sending.orders)} orders", result + stopped)
 
     def _followed(self, sending: Sending) -> dict[str, Any]:
         ids = sending.watched
