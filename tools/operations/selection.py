@@ -1,4 +1,4 @@
-"""Selects orders by the ledger's index: by state, customer, error type and age, the longest unmoved first.
+"""Selects orders by the ledger's index: by state, customer, error type, age and id.
 
 The index is read eventually consistent, a page of each shard at a time, so the memory does not grow with the orders.
 The first pages are read together: one after the other, those of all states took a third of a second.
