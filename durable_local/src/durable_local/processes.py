@@ -47,7 +47,7 @@ def ministack_of(directory: Path) -> int | None:
     return next((pid for pid, arguments in _all() if _is_program(arguments, directory, MINISTACK_PROGRAM)), None)
 
 
-def end(directory: Path, timeout_seconds: float = 30) -> End:
+def end(directory: Path, timeout_seconds: float = 150) -> End:
     """Ends all processes of the stack in `directory`; returns how it ended.
 
     The front door is asked to end (SIGTERM) and ends the others. Without a front door the others end by themselves and

@@ -3,7 +3,15 @@
 MiniStack itself would wait for running handlers first, up to 15 minutes.
 """
 
-from .patching import Patch
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from .patching import Original, Patch
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 MAX_ATTEMPTS = 20
 
@@ -12,6 +20,12 @@ patch = Patch(__name__)
 is_to_keep = patch.uses(PERSISTENCE, "PERSIST_STATE")
 save_state = patch.uses(PERSISTENCE, "save_state")
 states = patch.uses("ministack.app", "_build_persistence_save_dict")
+
+
+@patch.replaces("json", "dump")
+def dump(_original: Original, state: Any, file: TextIO, **options: Any) -> None:
+    """The same text from the encoder in C, which only `dumps` uses: a tenth of the time."""
+    file.write(json.dumps(state, **options))
 
 
 def save() -> None:
