@@ -507,23 +507,26 @@ def test_an_action_without_permission_is_in_the_log_and_one_that_cannot_be_logge
 ):
     order_id = waiting()
 
-    def act_without(service, operation, action):
+    def act_without(service, operation, path, **form):
         refused = Fail(400, "AccessDeniedException", f"not authorized to perform: {service}:{operation}")
         rule = stack.faults.add(Rule(refused, service, operation))
         try:
-            return http_of("POST", "/orders/act", action=action, id=order_id).text
+            return http_of("POST", path, **form).text
         finally:
             stack.faults.release(rule)
 
-    assert "may not call ResumeDurableExecution" in act_without("lambda", "ResumeDurableExecution", "resume")
+    refused = act_without("lambda", "ResumeDurableExecution", "/orders/act", action="resume", id=order_id)
+    assert "may not call ResumeDurableExecution" in refused
     ((action, result),) = log(order_id)
     assert (action, result.partition(".")[0]) == (
         "resume",
         "No permission: These credentials may not call ResumeDurableExecution",
     )
-    answer = act_without("dynamodb", "PutItem", "resume")
-    assert "This is not in the operations log" in answer
-    assert f"resume, {order_id}: is resumed" in answer
+    arn = pipeline.ledger.get(waiting()).execution_arn
+    answer = act_without("dynamodb", "PutItem", "/executions/act", action="resume", arn=arn)
+    assert "The execution is now RUNNING. The operations log has no line about this. No permission" in answer
+    resumed = act_without("dynamodb", "PutItem", "/orders/act", action="resume", id=order_id)
+    assert f"{order_id}: is resumed. The operations log has no line about this. No permission" in resumed
     assert pipeline.ended(order_id).state is State.COMPLETED
     assert len(log(order_id)) == 1
 

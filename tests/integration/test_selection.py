@@ -144,24 +144,37 @@ def test_a_page_compares_what_the_index_is_not_sorted_by(dynamodb, some_orders):
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
-def test_a_page_that_compared_what_it_may_has_a_next_one(dynamodb, ledger, newest_first, monkeypatch):
+@pytest.mark.parametrize(("most", "at_least", "at_most"), [(1, 8, 12), (24, 3, 6)])
+def test_a_page_that_compared_what_it_may_has_a_next_one(
+    dynamodb, ledger_table, newest_first, most, at_least, at_most, monkeypatch
+):
     monkeypatch.setattr("tools.operations.selection._COMPARED_AT_ONCE", 3)
+    # Five in each millisecond, so most queries end among orders of one time.
+    times = iter(f"2026-01-01T00:00:{number // 5:02}.000Z" for number in range(60))
+    table = LedgerTable(dynamodb, ledger_table, now=lambda: next(times))
     for number in range(60):
-        claim(ledger, f"ORDER-{number:02}", f"CUST-{number % 20}")
+        claim(table, f"ORDER-{number:02}", f"CUST-{number % 7}")
+    selection = Selection((State.ENRICHING,), customer="CUST-3")
     found, cursor, pages = [], None, 0
     while pages == 0 or cursor:
-        some = page(
-            dynamodb,
-            "LedgerTable",
-            Selection((State.ENRICHING,), customer="CUST-7"),
-            newest_first=newest_first,
-            cursor=cursor,
-            most=10,
-        )
-        assert some.looked_at <= 4 * 3
+        some = page(dynamodb, ledger_table, selection, newest_first=newest_first, cursor=cursor, most=most)
         found, cursor, pages = [*found, *ids(some.orders)], some.cursor, pages + 1
-    assert found == ["ORDER-47", "ORDER-27", "ORDER-07"][:: 1 if newest_first else -1]
-    assert pages > 2
+    assert found == [f"ORDER-{number:02}" for number in range(3, 60, 7)][:: -1 if newest_first else 1]
+    assert at_least <= pages <= at_most
+
+
+def test_a_full_page_has_no_next_one_if_no_order_is_left(dynamodb, ledger):
+    def as_at_the_limit(parsed, **_):
+        """DynamoDB, unlike moto, also returns a key if the items end where the limit is reached."""
+        if parsed["Items"]:
+            last = {name: parsed["Items"][-1][name] for name in ("orderId", "stateShard", "updatedAt")}
+            parsed.setdefault("LastEvaluatedKey", last)
+
+    dynamodb.meta.events.register("after-call.dynamodb.Query", as_at_the_limit)
+    for number in range(8):
+        claim(ledger, f"ORDER-{number}")
+    assert page(dynamodb, "LedgerTable", Selection(), size=8).cursor is None
+    assert page(dynamodb, "LedgerTable", Selection(), size=7).cursor is not None
 
 
 def test_dynamodb_sends_only_orders_of_the_customer(dynamodb, some_orders):

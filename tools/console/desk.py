@@ -18,6 +18,7 @@ from durable_local.console import AwsAccount, Source, StackOnThisMachine
 from durable_local.console.problem import FAILURES, NotShown, is_denied, problem_of
 from durable_local.show import clock
 from shared.errors import OrderError
+from tools.operations.pause import PauseFailed
 from tools.orders_cli.connection import Connection
 from tools.orders_cli.failure import CommandFailed
 from tools.pipeline import SETTINGS
@@ -65,22 +66,16 @@ class Desk:
         stack = lifecycle.find(self.local.settings) if self.local else None
         return [clock(stack.settings)] if stack and stack.settings.time_scale != 1 else []
 
-    def record(self, action: str, what: str, result: str) -> None:
-        """Add a line to the operations log. Raises NotShown, with the line, if that cannot be written."""
+    def record(self, action: str, what: str, result: str) -> str:
+        """Add a line to the operations log. Returns a sentence for the page if that is not possible, else nothing."""
         try:
             with explained():
                 self.connection.log.write(action, what, result)
         except FAILURES as error:
             problem = problem_of(error)
-            line = f"{action}, {what}: {result.rstrip('.')}"
-            raise NotShown("This is not in the operations log", f"{line}. {problem.title}: {problem.text}") from error
-
-    def record_if_possible(self, action: str, what: str, result: str) -> None:
-        """`record` of what no page waits for, or of a failure that is shown anyway."""
-        try:
-            self.record(action, what, result)
-        except NotShown as error:
-            logger.warning("%s", error)
+            logger.warning("not in the operations log: %s, %s: %s (%s)", action, what, result, problem.text)
+            return f" The operations log has no line about this. {problem.title}: {problem.text}"
+        return ""
 
     @contextmanager
     def action(self, action: str, what: str) -> Iterator[None]:
@@ -90,7 +85,7 @@ class Desk:
                 yield
         except FAILURES as error:
             problem = problem_of(error)
-            self.record_if_possible(action, what, f"{problem.title}: {problem.text}")
+            self.record(action, what, f"{problem.title}: {problem.text}")
             raise
 
     def command(self, *words: str) -> str:
@@ -113,7 +108,7 @@ def explained() -> Iterator[None]:
         if is_denied(error):
             raise _needs_policy(error) from error
         raise
-    except OrderError as error:
+    except (OrderError, PauseFailed) as error:
         cause = error.__cause__
         if isinstance(cause, FAILURES):
             raise (_needs_policy(cause) if is_denied(cause) else cause) from error

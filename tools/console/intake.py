@@ -1,5 +1,6 @@
 """Pauses and resumes intake from a page."""
 
+import contextlib
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,6 @@ from durable_local.console.pages import form
 from durable_local.console.problem import FAILURES, problem_of
 from tools.console.desk import Desk
 from tools.console.kept import Kept
-from tools.operations.pause import PauseFailed
 
 SAYS = {
     "pause": (
@@ -48,8 +48,7 @@ def intake_routes(desk: Desk, shown: Kept[Any]) -> Sequence[Route]:
         def resume() -> str:
             with desk.action("resume", "intake"):
                 desk.connection.intake.resume()
-            desk.record("resume", "intake", "is resumed")
-            return "Intake is resumed."
+            return f"Intake is resumed.{desk.record('resume', 'intake', 'is resumed')}"
 
         def pause() -> str:
             with desk.action("pause", "intake"):
@@ -70,10 +69,7 @@ def intake_routes(desk: Desk, shown: Kept[Any]) -> Sequence[Route]:
 
 
 def _pause(desk: Desk, intake: Any, shown: Kept[Any]) -> None:
-    try:
+    with contextlib.suppress(*FAILURES), desk.action("pause", "intake"):
         intake.pause()
-        result = "is paused"
-    except (PauseFailed, *FAILURES) as error:
-        result = f"is not paused: {error}"
-    desk.record_if_possible("pause", "intake", result)
+        desk.record("pause", "intake", "is paused")
     shown.forget()

@@ -52,12 +52,13 @@ class JobRunner:
                 text = ", ".join(
                     f"{count} {name}" for name, count in counted(connection.jobs.counts(job.handle)).items()
                 )
-            self._desk.record_if_possible(job.action, what, f"{ended.status}: {text}")
+            self._desk.record(job.action, what, f"{ended.status}: {text}")
         except FAILURES as error:
             problem = problem_of(error)
             self._stopped[job.handle] = f"{problem.title}: {problem.text}"
         except Exception as error:
             logger.exception("job %s cannot be continued", job.handle)
             self._stopped[job.handle] = f"The console has an error ({type(error).__name__})."
+            self._desk.record(job.action, what, self._stopped[job.handle])
         finally:
             self._running.discard(job.handle)

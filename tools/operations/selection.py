@@ -83,7 +83,7 @@ def selected(
 
 @dataclass(frozen=True)
 class _ReadTo:
-    """All orders of one shard up to this time have been read, and the next ones need another query."""
+    """A query of one shard ended at this time: the orders behind it need another query."""
 
     updated_at: str
 
@@ -124,11 +124,13 @@ def page(
     following = None
     for each in reading.merged():
         order = each if isinstance(each, SelectedOrder) else None
-        if order and order.updated_at == after and order.order_id in known:
+        is_known = order is not None and order.updated_at == after and order.order_id in known
+        if is_known or not (order or selection.is_compared):
             continue
-        if len(found) < size and each.updated_at != after:
+        is_full = len(found) == size
+        if not is_full and each.updated_at != after:
             after, known = each.updated_at, []
-        if len(found) == size or (not order and selection.is_compared and sum(reading.looked_at) >= most):
+        if is_full or (not order and sum(reading.looked_at) >= most):
             following = ",".join([after, *known])
             break
         if order:
@@ -171,7 +173,7 @@ class _Shards:
         )
         for items in pages:
             self.looked_at.append(items["ScannedCount"])
-            for order in _orders(self.client, self.table, state, items["Items"]):
+            for order in _read(self.client, self.table, state, items["Items"]):
                 if _holds(self.selection, order):
                     yield order
             if last := items.get("LastEvaluatedKey"):
@@ -191,14 +193,11 @@ class _Shards:
         if asked.prefix:
             compared.append("begins_with(orderId, :prefix)")
             values[":prefix"] = asked.prefix
-        conditions = {"KeyConditionExpression": key, "FilterExpression": compared}
-        return {
-            "ExpressionAttributeValues": marshalled(values),
-            **{name: " AND ".join(parts) for name, parts in conditions.items() if parts},
-        }
+        found = {"KeyConditionExpression": " AND ".join(key), "ExpressionAttributeValues": marshalled(values)}
+        return found | ({"FilterExpression": " AND ".join(compared)} if compared else {})
 
 
-def _orders(client: "DynamoDBClient", table: str, state: State, items: list[Any]) -> Iterator[SelectedOrder]:
+def _read(client: "DynamoDBClient", table: str, state: State, items: list[Any]) -> Iterator[SelectedOrder]:
     """The orders of a page. A release without the index wrote no `errorType`: then the error is read from the item."""
     unnamed = [item["orderId"]["S"] for item in items if state in RETRYABLE and "errorType" not in item]
     whole = LedgerItems(client, table).of(unnamed)

@@ -39,7 +39,7 @@ def of_stack(directory: Path) -> dict[int, list[str]]:
 
 def front_door_of(directory: Path) -> int | None:
     """The process id of the stack's front door, if it runs."""
-    return next((pid for pid, arguments in of_stack(directory).items() if _is_front_door(arguments, directory)), None)
+    return next((pid for pid, arguments in _all() if _is_front_door(arguments, directory)), None)
 
 
 def ministack_of(directory: Path) -> int | None:

@@ -160,10 +160,10 @@ class _Panels:
         with self._desk.action("sweep", SWEPT):
             connection = self._desk.connection
             start_sweep(connection.aws_lambda, connection.outputs["OrderSweepArn"])
-        self._desk.record("sweep", SWEPT, "started")
+        unlogged = self._desk.record("sweep", SWEPT, "started")
         for panel in self._panels.values():
             panel.forget()
-        return "The sweep runs. The page shows what it did."
+        return f"The sweep runs. The page shows what it did.{unlogged}"
 
     def _run_check(self, running: Check, ledger: Any) -> None:
         try:
@@ -178,7 +178,7 @@ class _Panels:
             logger.exception("the ledger cannot be checked")
             running.problem = result = f"The console has an error ({type(error).__name__})."
         running.ended = datetime.now(UTC)
-        self._desk.record_if_possible("check", "ledger", result)
+        self._desk.record("check", "ledger", result)
         self._panels["operations"].forget()
 
     def _read_operations(self) -> list[Operation]:

@@ -214,16 +214,16 @@ class _Views:
                 if action == "abort":
                     if not jobs.abort(handle):
                         raise NotShown("Nothing was done", f"The job is {job.status} already.")
-                    self.desk.record(action, what, "no further action begins")
-                    return "No further action begins. What was done stays done."
+                    unlogged = self.desk.record(action, what, "no further action begins")
+                    return f"No further action begins. What was done stays done.{unlogged}"
                 may = job.status is JobStatus.RUNNING or (job.status is JobStatus.ABORTED and jobs.reopen(handle))
                 if not may:
                     raise NotShown(
                         "Nothing was done", f"The job is {job.status}, or not all of its orders were written."
                     )
-                self.desk.record(action, what, "resumed")
+                unlogged = self.desk.record(action, what, "resumed")
                 self.runner.start(job)
-            return "The job continues with the orders that are left."
+            return f"The job continues with the orders that are left.{unlogged}"
 
         try:
             text = await run_in_threadpool(run)

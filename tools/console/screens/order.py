@@ -103,8 +103,7 @@ class _Views:
     def _run(self, action: OrderAction, order_id: str, given: Mapping[str, str]) -> str:
         with self.desk.action(action.name, order_id):
             text = action.run(self.desk.connection, order_id, given)
-        self.desk.record(action.name, order_id, text)
-        return f"{order_id}: {text}."
+        return f"{order_id}: {text}.{self.desk.record(action.name, order_id, text)}"
 
     async def _done(self, request: Request, title: str, run: Any) -> Response:
         try:
@@ -160,8 +159,7 @@ class _Views:
                 of_attempt=int(seen) if seen.isdecimal() else None,
             )
         text = f"attempt {started.attempt}, executionArn {started.execution_arn}, with an edited order"
-        self.desk.record("retry", order_id, text)
-        return f"{order_id}: {text}."
+        return f"{order_id}: {text}.{self.desk.record('retry', order_id, text)}"
 
 
 def _checked(text: str, order_id: str) -> tuple[Order | None, list[tuple[str, str]]]:

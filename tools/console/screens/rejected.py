@@ -408,7 +408,8 @@ class _Views:
         """Send these messages to the queue that they return to. Each that was sent is in the log."""
         new: list[str] = []
         done: list[str] = []
-        with self._desk.action(self._verb(source), source.what):
+        unlogged = ""
+        with self._desk.action(self._verb(source), f"message {ids[0]}" if len(ids) == 1 else source.what):
             connection, queue = self._desk.connection, self._queue(source)
             back = connection.outputs[source.back]
             with queue.sample(MOST, ids) as found:
@@ -418,7 +419,7 @@ class _Views:
                         done.append(message.message_id)
                         self._left(name, done)
                         edited = ", with an edited body" if body is not None else ""
-                        self._desk.record(
+                        unlogged = self._desk.record(
                             self._verb(source), f"message {message.message_id}", f"sent as {new[-1]}{edited}"
                         )
         if not done:
@@ -429,7 +430,7 @@ class _Views:
         missing = len(ids) - len(done)
         hidden = f" {missing} not found: they may be hidden for now." if missing else ""
         names = f"as {new[0]}" if len(new) == 1 else f"{len(new)} messages"
-        return f"Sent to the {source.back_name} {names}, and no longer in the {source.what}.{hidden}"
+        return f"Sent to the {source.back_name} {names}, and no longer in the {source.what}.{hidden}{unlogged}"
 
     def _verb(self, source: Source) -> str:
         return "redrive" if source.is_dead else "resend"
@@ -437,18 +438,18 @@ class _Views:
     def _purge(self, name: str, source: Source, _ids: list[str]) -> str:
         with self._desk.action("purge", source.what):
             self._queue(source).purge()
-        self._desk.record("purge", source.what, "purged")
+        unlogged = self._desk.record("purge", source.what, "purged")
         self._looks.pop(name, None)
-        return f"{source.title}: all messages are deleted. SQS takes up to a minute."
+        return f"{source.title}: all messages are deleted. SQS takes up to a minute.{unlogged}"
 
     def _redrive(self, name: str, source: Source, _ids: list[str]) -> str:
         with self._desk.action("redrive", source.what):
             connection = self._desk.connection
             dead, alive = self._queue(source), Queue(connection.sqs, connection.outputs[source.back])
-        self._desk.record("redrive", source.what, "started")
+        unlogged = self._desk.record("redrive", source.what, "started")
         self._moves[name] = Moved("RUNNING", 0)
         threading.Thread(target=self._move, args=(name, source, dead, alive), daemon=True).start()
-        return "SQS moves the messages. The page shows how many; the operations log gets a line at the end."
+        return f"SQS moves the messages. The page shows how many; the operations log gets a line at the end.{unlogged}"
 
     def _move(self, name: str, source: Source, dead: Queue, alive: Queue) -> None:
         try:
@@ -457,7 +458,7 @@ class _Views:
                     self._moves[name] = moved
                     self._depths.forget()
             self._looks.pop(name, None)
-            self._desk.record_if_possible("redrive", source.what, f"{moved.status}: {moved.messages} moved")
+            self._desk.record("redrive", source.what, f"{moved.status}: {moved.messages} moved")
         except FAILURES as error:
             self._moves[name] = f"{problem_of(error).title}: {problem_of(error).text}"
             logger.warning("the redrive of %s cannot be followed", source.what, exc_info=True)

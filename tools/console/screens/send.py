@@ -157,7 +157,7 @@ class _Views:
         return await live_page(request, "send_one.html", paced(read), handle=handle, watched=WATCHED)
 
     def _start(self, checked: Checked, *, grouped: bool) -> Sending:
-        with explained():
+        with self._desk.action("send", f"{len(checked.orders)} orders"):
             connection = self._desk.connection
             url = connection.outputs["OrdersQueueUrl"]
         sending = Sending(
@@ -187,7 +187,7 @@ class _Views:
         sending.is_running = False
         result = f"{sending.sent} sent, {sending.bad} bad lines, {len(sending.unsent)} not sent"
         stopped = f"; stopped: {sending.problem}" if sending.problem else ""
-        self._desk.record_if_possible("send", f"{len(sending.orders)} orders", result + stopped)
+        self._desk.record("send", f"{len(sending.orders)} orders", result + stopped)
 
     def _followed(self, sending: Sending) -> dict[str, Any]:
         ids = sending.watched

@@ -17,7 +17,7 @@ from durable_local.errors import LocalStackError, one_line
 
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedException"})
 
-AGAIN = "This page tries again and continues by itself."
+AGAIN = "A page reads again by itself; an action is not repeated."
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,7 @@ def run(make_app: Callable[[Guard], Starlette], port: int, *, read_only: bool) -
 def _use_one_heap() -> None:
     """Without this, glibc has up to eight heaps for each core, and each keeps what its threads once needed.
 
-    The memory of an open console grew by 7 % in ten minutes, and with one heap by 2.5 %. Other C libraries have no
-    `mallopt`.
+    So memory would grow for as long as a page is open. Other C libraries have no `mallopt`.
     """
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)

@@ -17,7 +17,7 @@ PROGRAM = Path(__file__).parent
 # In the user agent of every AWS SDK inside a worker (AWS_SDK_UA_APP_ID): it marks requests that a handler makes.
 HANDLER = "local-stack-handler"
 START_TIMEOUT_SECONDS = 60
-# Longer than MiniStack itself takes at most to write its state.
+# Long enough to write a large state on a busy machine.
 STOP_TIMEOUT_SECONDS = 130
 
 # For plain functions: enough for several event source mappings with their default concurrency.

@@ -33,18 +33,24 @@ FUNCTIONS_SECONDS = 10
 STATUSES = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "PAUSING", "PAUSED")
 
 
+def _logged(action: str, arn: str, result: str) -> str:
+    logger.warning("%s %s: %s", action, arn, result)
+    return ""
+
+
 def executions_section(
     source: Source,
     *,
     stack: str | None = None,
     path: str = "/executions",
-    record: Callable[[str, str, str], None] | None = None,
+    record: Callable[[str, str, str], str] | None = None,
 ) -> Section:
     """The section. `stack`: only the functions of this CloudFormation stack.
 
-    `record` is called after each action with its name, the execution's ARN and what happened.
+    `record` is called after each action with its name, the execution's ARN and what happened. What it returns is added
+    to the text that the page shows.
     """
-    views = _Views(source, stack, path, record or (lambda *what: logger.warning("%s %s: %s", *what)))
+    views = _Views(source, stack, path, record or _logged)
     return Section(
         "Executions",
         path,
@@ -99,7 +105,7 @@ class _Views:
     source: Source
     stack: str | None
     path: str
-    record: Callable[[str, str, str], None]
+    record: Callable[[str, str, str], str]
     _functions: tuple[float, list[str]] = field(default=(float("-inf"), []))
 
     async def listing(self, request: Request) -> Response:
@@ -167,18 +173,21 @@ class _Views:
             return pages.outcome(request, title="Refused", text="There is no such action.", is_error=True)
 
         def run() -> str:
-            client = self.source.client()
-            action.run(client, arn, given)
-            return str(executions.describe(client, arn)["Status"])
+            try:
+                client = self.source.client()
+                action.run(client, arn, given)
+                status = str(executions.describe(client, arn)["Status"])
+            except FAILURES as error:
+                problem = problem_of(error)
+                self.record(action.title, arn, f"{problem.title}: {problem.text}")
+                raise
+            return f"{action.done} The execution is now {status}.{self.record(action.title, arn, status)}"
 
         try:
-            status = await run_in_threadpool(run)
+            text = await run_in_threadpool(run)
         except FAILURES as error:
             problem = problem_of(error)
-            self.record(action.title, arn, f"{problem.title}: {problem.text}")
             return pages.outcome(request, title=problem.title, text=problem.text, is_error=True)
-        self.record(action.title, arn, status)
-        text = f"{action.done} The execution is now {status}."
         return pages.outcome(request, title=f"{action.title}: done", text=text)
 
     def _durable_functions(self) -> list[str]:
