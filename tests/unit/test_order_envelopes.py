@@ -370,6 +370,16 @@ def test_an_order_among_seven_hundred_other_objects_is_found():
     assert error.field == "detail"
 
 
+def test_an_order_behind_more_than_a_thousand_other_objects_is_not_looked_for():
+    (error, *_) = errors_of({f"f{n}": {"a": n} for n in range(1_100)} | {"detail": ORDER})
+    assert "seems" not in error.reason
+
+
+def test_misspelled_names_of_fields_make_no_order():
+    (error, *_) = errors_of({"data": {"ordreId": "A-1", "custmerId": "C-1", "curency": "USD"}})
+    assert "seems" not in error.reason
+
+
 def test_all_texts_of_a_message_together_may_have_so_many_values():
     full = text([0] * (MAX_VALUES * 3 // 5))
     assert errors_of({"a": full, "detail": text(ORDER)})[0].field == "detail"

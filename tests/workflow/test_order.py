@@ -308,7 +308,9 @@ def test_each_log_line_names_order_and_execution_and_a_replay_logs_nothing(pipel
         "order completed",
     ]
     arn = pipeline.entry("ORDER-123").execution_arn
-    assert {(line["orderId"], line["executionArn"]) for line in lines} == {("ORDER-123", arn)}
+    # The last is what the runner calls an invocation.
+    named = {(line["orderId"], line["executionArn"], line["function_request_id"]) for line in lines}
+    assert named == {("ORDER-123", arn, "test-invoke-12345")}
     assert "9.99" not in str([line | {"timestamp": ""} for line in lines])
 
 
