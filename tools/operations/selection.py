@@ -180,7 +180,10 @@ class _Shards:
                 yield _ReadTo(last["updatedAt"]["S"])
 
     def _conditions(self, shard: str) -> dict[str, Any]:
-        """What DynamoDB itself compares. An order of an older release has its error in the item alone."""
+        """What DynamoDB itself compares. An order of an older release has its error in the item alone.
+
+        A filter may name the table's key, but no key of the index that is read.
+        """
         asked, key, compared = self.selection, ["stateShard = :shard"], []
         values = {":shard": shard}
         if asked.since is not None or asked.before is not None:
