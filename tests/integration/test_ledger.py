@@ -151,7 +151,7 @@ def test_a_completed_order_returns_its_recorded_result(ledger):
 def test_another_body_under_a_known_id_is_a_conflict(ledger, completed):
     complete(ledger) if completed else Ledger(ledger).claim(ORDER, ME)
     check = unchanged(ledger)
-    with pytest.raises(OrderConflict, match="arn:first"):
+    with pytest.raises(OrderConflict, match=r"arn:first: customerId, attributes\.\*; it is"):
         Ledger(ledger).claim(CORRECTED, OTHER)
     check()
 

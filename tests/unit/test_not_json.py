@@ -66,6 +66,7 @@ LOOKS = {
     "one row of CSV": ("A-1,CD,2,13.24", "it looks like CSV"),
     "CSV of two columns": ("orderId,sku\nA-1,CD\nA-2,MUG\n", "it looks like CSV"),
     "base64": (b64(b"an order is not in here, only text"), "it looks like base64"),
+    "base64 without padding": (b64(b"an order is not in here"[:21]), "it looks like base64"),
     "base64 of JSON": (b64(TEXT.encode()), "it looks like base64 of a JSON text: send that text itself"),
     "base64 of JSON in lines": (
         base64.encodebytes(TEXT.encode()).decode(),
@@ -107,6 +108,7 @@ LOOKS = {
     "multipart": ('--abc\r\nContent-Disposition: form-data; name="order"\r\n\r\n{}', "it looks like a multipart form"),
     "cut": (TEXT[:40], "it ends before the JSON text is complete, as if it was cut"),
     "cut in a string": (TEXT[:15], "it ends before the JSON text is complete, as if it was cut"),
+    "plain text with an X": ("X", "it does not begin with {, as an order does"),
     "plain text": ("order 7, two CDs please", "it does not begin with {, as an order does"),
     "line end in a string": ('{"note": "a\nb"}', "a string has a line end, a tab or another control character"),
     "leading zero": ('{"orderId": "A", "n": 01}', "a number is not written as JSON does (line 1, column 24)"),

@@ -71,6 +71,11 @@ def test_a_price_with_more_than_twelve_digits_before_the_point_is_refused(spelli
     assert price_in(spelling) == TOO_LARGE
 
 
+@pytest.mark.parametrize("spelling", ["1e9999999999999999999", "1e-9999999999999999999"])
+def test_a_price_beyond_the_exponents_of_decimal_is_refused_with_both_limits(spelling):
+    assert price_in(spelling) == f"{TOO_LARGE} and 6 after it"
+
+
 @pytest.mark.parametrize("spelling", ["-1", "-0.000001", "-1e6", '"-1"', '"-0.5"', '"-0"', '"-0.00"'])
 def test_a_negative_price_is_refused(spelling):
     assert price_in(spelling) == NEGATIVE

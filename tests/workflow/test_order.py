@@ -187,6 +187,14 @@ def test_a_resumed_attempt_never_waits_when_its_process_dies_at_a_write(pipeline
     assert pipeline.states("ORDER-123") == [*COMPLETED[:4], "FAILED", *COMPLETED]
 
 
+def test_an_order_waits_although_its_process_died_when_the_enrichment_was_recorded(pipeline):
+    pipeline.kill_at(2, "after")
+    result = pipeline.run(ORDER)
+    assert answer(result)["enrichmentResult"] == pipeline.entry("ORDER-123").enrichment
+    assert [op.name for op in result.operations] == ["enrich", "wait", "finalize"]
+    assert pipeline.enricher.calls == 1
+
+
 def test_a_direct_invoke_does_not_retry_a_failed_order(pipeline):
     pipeline.enricher.answers = iter([{"statusCode": 404}])
     failure(pipeline.run(ORDER))
