@@ -73,8 +73,8 @@ class Desk:
                 self.connection.log.write(action, what, result)
         except FAILURES as error:
             problem = problem_of(error)
-            logger.warning("not in the operations log: %s, %s: %s (%s)", action, what, result, problem.text)
-            return f" The operations log has no line about this. {problem.title}: {problem.text}"
+            logger.warning("not in the operations log: %s, %s: %s (%s)", action, what, result, problem)
+            return f" The operations log has no line about this. {problem}"
         return ""
 
     @contextmanager
@@ -84,8 +84,7 @@ class Desk:
             with explained():
                 yield
         except FAILURES as error:
-            problem = problem_of(error)
-            self.record(action, what, f"{problem.title}: {problem.text}")
+            self.record(action, what, str(problem_of(error)))
             raise
 
     def command(self, *words: str) -> str:

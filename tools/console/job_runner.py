@@ -54,8 +54,7 @@ class JobRunner:
                 )
             self._desk.record(job.action, what, f"{ended.status}: {text}")
         except FAILURES as error:
-            problem = problem_of(error)
-            self._stopped[job.handle] = f"{problem.title}: {problem.text}"
+            self._stopped[job.handle] = str(problem_of(error))
         except Exception as error:
             logger.exception("job %s cannot be continued", job.handle)
             self._stopped[job.handle] = f"The console has an error ({type(error).__name__})."

@@ -172,7 +172,7 @@ class _Panels:
             more = " or more" if len(running.unreadable) == SHOWN_UNREADABLE else ""
             result = f"{len(running.unreadable)}{more} items cannot be read"
         except FAILURES as error:
-            running.problem = f"{problem_of(error).title}: {problem_of(error).text}"
+            running.problem = str(problem_of(error))
             result = running.problem
         except Exception as error:
             logger.exception("the ledger cannot be checked")

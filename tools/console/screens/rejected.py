@@ -460,7 +460,7 @@ class _Views:
             self._looks.pop(name, None)
             self._desk.record("redrive", source.what, f"{moved.status}: {moved.messages} moved")
         except FAILURES as error:
-            self._moves[name] = f"{problem_of(error).title}: {problem_of(error).text}"
+            self._moves[name] = str(problem_of(error))
             logger.warning("the redrive of %s cannot be followed", source.what, exc_info=True)
 
     def _command(self, source: Source, action: str, ids: Sequence[str]) -> str | None:

@@ -179,8 +179,7 @@ class _Views:
                 sending.sent += sent
                 sending.unsent += unsent
         except FAILURES as error:
-            problem = problem_of(error)
-            sending.problem = f"{problem.title}: {problem.text}"
+            sending.problem = str(problem_of(error))
         except Exception as error:
             logger.exception("a send cannot be continued")
             sending.problem = f"The console has an error ({type(error).__name__})."

@@ -27,13 +27,16 @@ class Problem:
     title: str
     text: str
 
+    def __str__(self) -> str:
+        return f"{self.title}: {self.text}"
+
 
 class NotShown(Exception):
     """Raised by a page's `read` to say in words why there is nothing to show."""
 
     def __init__(self, title: str, text: str) -> None:
-        super().__init__(f"{title}: {text}")
         self.problem = Problem(title, text)
+        super().__init__(str(self.problem))
 
 
 FAILURES = (ClientError, BotoCoreError, LocalStackError, NotShown)

@@ -178,8 +178,7 @@ class _Views:
                 action.run(client, arn, given)
                 status = str(executions.describe(client, arn)["Status"])
             except FAILURES as error:
-                problem = problem_of(error)
-                self.record(action.title, arn, f"{problem.title}: {problem.text}")
+                self.record(action.title, arn, str(problem_of(error)))
                 raise
             return f"{action.done} The execution is now {status}.{self.record(action.title, arn, status)}"
 
